@@ -1,0 +1,64 @@
+# One command each for what a user or a contributor does; every one sets up what it needs in .venv.
+#   make PYTHON=/path/to/python3   uses that Python for the environment
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.PHONY: help lenet data test check golden clean
+
+# Relative paths throughout: a checkout may lie in a folder with spaces in its name.
+python := .venv/bin/python
+settings := setup.cfg pyproject.toml constraints.txt
+workers := 2
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+lenet: data ## train the tutorial's LeNet on MNIST for 10 epochs, pictures in runs/
+	@$(python) -m lenet train --epochs 10
+
+data: .venv/installed-lenet ## fetch MNIST (a small sample serves where nothing can be reached)
+	@$(python) -m lenet data fetch --thorough || \
+		echo "MNIST could not be fetched: going on with the sample of 2,501 digits."
+
+test: .venv/installed-test ## run the tests
+	@$(python) -m pytest -n $(workers)
+
+check: .venv/installed-dev ## lint, formatting, types
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+golden: .venv/installed-test ## write tests/golden anew; read the difference before committing it
+	@$(python) -m pytest -m golden --update-golden
+
+clean: ## delete the environment, caches and build products (not runs/, not the data)
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment ------------------------------------------------------------------------
+
+.venv/installed-lenet: extras := render,lenet
+.venv/installed-test: extras := render,lenet,test
+.venv/installed-dev: extras := render,lenet,dev
+
+.venv/installed-%: .venv/made $(settings)
+	@echo "Installing symgraph[$(extras)] into .venv ..."
+	@$(python) -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[$(extras)]'
+	@touch $@
+
+.venv/made:
+	@if $(python) -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for base in "$(PYTHON)" python3 python python3.13 python3.12 python3.11 python3.10 python3.14; \
+	do \
+		[ -n "$$base" ] && "$$base" -c 'import ensurepip, sys, venv; \
+			sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 || continue; \
+		echo "Making .venv with $$("$$base" --version) ..."; \
+		"$$base" -m venv .venv && touch $@ && exit 0; \
+	done; \
+	echo "No Python 3.10 or newer with its venv module was found." >&2; \
+	echo "Install one (Debian, Ubuntu: apt-get install python3-venv; macOS: brew install python)," >&2; \
+	echo "or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1

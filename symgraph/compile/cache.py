@@ -1,0 +1,334 @@
+"""Kernels by content: the same source on the same machine is compiled once, for all processes.
+
+A file holds object code, found by a key over everything that shaped it: the source, the flags, the
+vocabulary's own text, the versions, the CPU. Nothing in it is executed on loading and Numba is not
+imported to load it. What does not check out is compiled again and rewritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import linecache
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from symgraph._version import __version__
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+
+OPTIONS: dict[str, Any] = {
+    "fastmath": {"contract", "reassoc", "arcp", "nsz"},
+    "error_model": "numpy",
+}
+"""How Numba compiles a kernel: reordering sums and contracting is allowed, losing NaN is not."""
+
+VOCABULARY_FILES = ("codegen", "native", "mathlib", "special", "walk", "library/microkernel")
+MAGIC = b"symgraph object 1\n"
+
+on_compile: Callable[[str, str], None] | None = None
+"""Called with (name, source) before a kernel is compiled, never when it is found."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ready to run: `address` of the C function, or `function` for the target "python"."""
+
+    name: str
+    source: str
+    target: str
+    address: int = 0
+    function: Callable[..., None] | None = None
+
+
+@dataclass
+class Statistics:
+    """Kernels found on disk, kernels compiled, and the seconds that compiling took."""
+
+    hits: int = 0
+    compiled: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class _State:
+    kernels: dict[tuple[str, str], Kernel] = field(default_factory=dict)
+    statistics: Statistics = field(default_factory=Statistics)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+_state = _State()
+
+
+def _renew_lock() -> None:
+    # The forked child has one thread; a lock that another thread of the parent held stays shut.
+    _state.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def build(source: str, target: str = "cpu", name: str = "kernel") -> Kernel:
+    """The kernel that `source` defines as `kernel(arrays, sizes, start, stop, worker)`.
+
+    target "cpu" gives machine code, "python" the same text run by the interpreter. Two calls with
+    the same source give the same kernel. Thread-safe. Raises Numba's errors for source that it
+    cannot compile, ValueError for another target, RuntimeError for a kernel that would allocate or
+    that calls an unknown symbol.
+    """
+    with _state.lock:
+        kernel = _state.kernels.get((target, source))
+        if kernel is None:
+            if target == "python":
+                kernel = _interpret(source, name)
+            elif target == "cpu":
+                key, address = load(source, lambda symbol: _compile(source, name, symbol), name)
+                kernel = Kernel(name, source, target, address)
+            else:
+                raise ValueError(f"unknown target {target!r}: expected 'cpu' or 'python'")
+            _state.kernels[target, source] = kernel
+        return kernel
+
+
+def _interpret(source: str, name: str) -> Kernel:
+    from symgraph.compile import interpreted
+
+    function = execute(source, name, interpreted.VOCABULARY)
+    return Kernel(name, source, "python", function=function)
+
+
+def execute(source: str, name: str, vocabulary: dict[str, Any]) -> Any:
+    """Run `source` with `vocabulary` as globals and return what it defines as `kernel`.
+
+    The text is registered with linecache, so tracebacks and Numba's messages can quote it.
+    """
+    filename = f"<symgraph {name} {hashlib.sha256(source.encode()).hexdigest()[:12]}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    namespace = {"__name__": "symgraph.kernels", **vocabulary}
+    exec(compile(source, filename, "exec"), namespace)
+    return namespace["kernel"]
+
+
+def load(source: str, compiler: Callable[[str], bytes], name: str) -> tuple[str, int]:
+    """Find the object for `source` on disk or make it with `compiler(symbol)`; (key, address)."""
+    key = _key(source)
+    symbol = "symgraph_" + key[:32]
+    path = cache_dir() / key[:2] / (key + ".o")
+    with _state.lock:
+        payload = _read(path, key)
+        if payload is not None:
+            try:
+                address = _engine().add(payload, symbol)
+            except RuntimeError:
+                payload = None
+            else:
+                _state.statistics.hits += 1
+        if payload is None:
+            if on_compile is not None:
+                on_compile(name, source)
+            begin = time.perf_counter()
+            payload = compiler(symbol)
+            address = _engine().add(payload, symbol)
+            _state.statistics.compiled += 1
+            _state.statistics.seconds += time.perf_counter() - begin
+            _write(path, key, payload)
+    return key, address
+
+
+def _compile(source: str, name: str, symbol: str) -> bytes:
+    from symgraph.compile import codegen, native
+
+    function = execute(source, name, native.VOCABULARY)
+    module = codegen.lower(function, codegen.KERNEL_ARGUMENTS, OPTIONS, symbol)
+    return codegen.emit(module, machine(), symbol)
+
+
+# ---- the folder
+
+
+def cache_dir() -> Path:
+    """$SYMGRAPH_CACHE, else the folder `symgraph` among the user's caches. It may not exist."""
+    chosen = os.environ.get("SYMGRAPH_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(base)) / "symgraph"
+
+
+def clear() -> None:
+    """Delete the cached files. Kernels already loaded stay usable."""
+    for path in cache_dir().glob("??/*.o"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def statistics() -> Statistics:
+    """What has happened in this process since it began."""
+    with _state.lock:
+        return Statistics(**vars(_state.statistics))
+
+
+@contextmanager
+def announce_after(seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+    """Inside, say once that compiling goes on when it has taken more than `seconds` in all."""
+    start, said = statistics().seconds, False
+    global on_compile
+    previous = on_compile
+
+    def watch(name: str, source: str) -> None:
+        nonlocal said
+        if not said and _state.statistics.seconds - start > seconds:
+            said = True
+            say(f"compiling kernels (now {name}); the next process finds them in {cache_dir()}")
+        if previous is not None:
+            previous(name, source)
+
+    on_compile = watch
+    try:
+        yield
+    finally:
+        on_compile = previous
+
+
+def _read(path: Path, key: str) -> bytes | None:
+    """The payload of a file that is whole and is this key's, else None."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    head, payload = content[: len(MAGIC) + 96], content[len(MAGIC) + 96 :]
+    digest = hashlib.sha256(payload).hexdigest().encode()[:32]
+    return payload if head == MAGIC + key.encode() + digest else None
+
+
+def _write(path: Path, key: str, payload: bytes) -> None:
+    """Put the file in place whole; where that cannot be done, go without."""
+    digest = hashlib.sha256(payload).hexdigest().encode()[:32]
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(MAGIC + key.encode() + digest + payload)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+# ---- the key
+
+
+def _key(source: str) -> str:
+    digest = hashlib.sha256(_environment())
+    digest.update(source.encode())
+    return digest.hexdigest()
+
+
+@cache
+def _environment() -> bytes:
+    """Everything but the source that shapes an object, the vocabulary's own text included."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    facts: list[object] = [
+        __version__,
+        sorted(OPTIONS["fastmath"]),
+        OPTIONS["error_model"],
+        _numba_version(),
+        llvmlite.__version__,
+        sys.version_info[:2],
+        llvm.get_process_triple(),
+        *_cpu(),
+    ]
+    here = Path(__file__).parent
+    for name in VOCABULARY_FILES:
+        path = here / (name + ".py")
+        facts.append((name, path.read_text(encoding="utf-8") if path.exists() else None))
+    return repr(facts).encode()
+
+
+def _numba_version() -> str:
+    numba = sys.modules.get("numba")
+    return numba.__version__ if numba is not None else importlib.metadata.version("numba")
+
+
+@cache
+def _cpu() -> tuple[str, str]:
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+# ---- LLVM
+
+
+@cache
+def machine() -> llvm.TargetMachine:
+    """The machine that this process runs on."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = _cpu()
+    triple = llvm.get_process_triple()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu,
+        features=features,
+        opt=3,
+        # MCJIT's own defaults: position-independent code needs a table that it does not fill on x86.
+        reloc="static" if triple.startswith(("x86", "i386", "i686")) else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+class _Engine:
+    """Loads objects into the process, for good: a kernel's address is valid until the end."""
+
+    def __init__(self) -> None:
+        import llvmlite.binding as llvm
+
+        self.llvm = llvm
+        target = machine()
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+        self.objects: list[object] = []
+
+    def add(self, payload: bytes, symbol: str) -> int:
+        """The address of `symbol` in the object. RuntimeError where a symbol it needs is missing.
+
+        An unresolved symbol ends the process inside LLVM, so the list is checked first.
+        """
+        count = int.from_bytes(payload[:4], "little")
+        needed = payload[4 : 4 + count].decode().split()
+        missing = [name for name in needed if self.llvm.address_of_symbol(name) is None]
+        if missing:
+            raise RuntimeError(f"a kernel calls {missing}, which this process does not have")
+        code = self.llvm.ObjectFileRef.from_data(payload[4 + count :])
+        self.engine.add_object_file(code)
+        self.engine.finalize_object()
+        self.objects.append(code)
+        return self.engine.get_function_address(symbol)
+
+
+@cache
+def _engine() -> _Engine:
+    return _Engine()

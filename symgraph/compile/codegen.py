@@ -1,0 +1,181 @@
+"""Kernel source to object code: Numba's front end, our own loop facts, LLVM's optimiser.
+
+Imported only when something must be compiled: a process that finds every kernel in the cache never
+imports Numba. The object holds one C function
+
+    void symbol(i8** arrays, i64* sizes, i64 start, i64 stop, i64 worker)
+
+that needs no Python: a kernel never allocates and never raises (docs/decisions/001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, compiler
+from numba.core.codegen import CPUCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from symgraph.compile import native
+
+KERNEL_ARGUMENTS = (
+    types.CPointer(types.voidptr),
+    native.PointerType(types.int64, "sizes"),
+    types.int64,
+    types.int64,
+    types.int64,
+)
+
+
+class _Collector(CPUCodeLibrary):
+    """A code library that keeps the lowered module instead of optimising it on its own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(cpu_target.target_context.codegen(), name)
+        self.modules: list[ir.Module] = []
+
+    @property
+    def linked(self) -> Sequence[CPUCodeLibrary]:
+        return self._linking_libraries
+
+    def add_ir_module(self, ir_module: ir.Module) -> None:
+        self.modules.append(ir_module)
+
+    def add_linking_library(self, library: CPUCodeLibrary) -> None:
+        library._ensure_finalized()
+        self._linking_libraries.append(library)
+
+
+def lower(
+    function: Any, arguments: tuple[types.Type, ...], options: Mapping[str, Any], symbol: str
+) -> llvm.ModuleRef:
+    """Type and lower `function(*arguments) -> None` and wrap it as the C function `symbol`.
+
+    Returns the module, with every library it calls linked in, not optimised yet. Raises Numba's
+    typing and lowering errors.
+    """
+    flags = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, {"nopython": True, **options})
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.nrt = False
+    collector = _Collector(symbol)
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+    with global_compiler_lock:
+        result = compiler.compile_extra(
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            function,
+            arguments,
+            types.none,
+            flags,
+            {},
+            library=collector,
+        )
+        (module,) = collector.modules
+        _export(module, result.fndesc, arguments, symbol)
+        for defined in module.functions:
+            _mark_loops(defined)
+        linked = _parse(str(module))
+        _link(linked, collector.linked)
+    return linked
+
+
+def _parse(text: str) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(cgutils.normalize_ir_text(text))
+    module.verify()
+    return module
+
+
+def _export(
+    module: ir.Module, descriptor: Any, arguments: tuple[types.Type, ...], symbol: str
+) -> None:
+    """Add the C function around Numba's, whose status nobody reads: a kernel cannot raise."""
+    context = cpu_target.target_context
+    inner = module.get_global(descriptor.llvm_func_name)
+    inner.linkage = "internal"
+    inner.attributes.discard("noinline")
+    inner.attributes.add("alwaysinline")
+    kinds = [context.get_value_type(argument) for argument in arguments]
+    outer = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), symbol)
+    outer.attributes.add("nounwind")
+    builder = ir.IRBuilder(outer.append_basic_block("entry"))
+    context.call_conv.call_function(builder, inner, types.none, arguments, outer.args)
+    builder.ret_void()
+
+
+def _mark_loops(function: ir.Function) -> None:
+    """Promise LLVM that no loop carries a dependence through `pointer_in` and `pointer_out`.
+
+    Every edge back to a block that is still being visited closes a loop; its branch names the
+    access group that those loads and stores are in (LLVM reference, `llvm.access.group`).
+    """
+    if not function.blocks:
+        return
+    successors = {block: _targets(block.terminator) for block in function.blocks}
+    state = {function.blocks[0]: "open"}
+    path = [(function.blocks[0], iter(successors[function.blocks[0]]))]
+    while path:
+        block, remaining = path[-1]
+        for target in remaining:
+            if state.get(target) == "open":
+                native.mark_parallel(function.module, block.terminator)
+            elif target not in state:
+                state[target] = "open"
+                path.append((target, iter(successors[target])))
+                break
+        else:
+            state[block] = "closed"
+            path.pop()
+
+
+def _targets(terminator: ir.Instruction | None) -> list[ir.Block]:
+    return [operand for operand in terminator.operands if isinstance(operand, ir.Block)]
+
+
+def _link(module: llvm.ModuleRef, libraries: Iterable[CPUCodeLibrary]) -> None:
+    """Link in what the kernel calls, and only that."""
+    pending = list(libraries)
+    while missing := _undefined(module):
+        for library in pending:
+            source = library._get_module_for_linking()
+            if any(f.name in missing and not f.is_declaration for f in source.functions):
+                module.link_in(source, preserve=True)
+                pending.remove(library)
+                pending.extend(library._linking_libraries)
+                break
+        else:
+            return
+
+
+def _undefined(module: llvm.ModuleRef) -> set[str]:
+    return {
+        function.name
+        for function in module.functions
+        if function.is_declaration and not function.name.startswith("llvm.")
+    }
+
+
+def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, symbol: str) -> bytes:
+    """Optimise `module` for `machine`, keeping only `symbol` and what it needs; its object code.
+
+    Before the code stand the names of the symbols it calls: their length in 4 bytes (little
+    endian), then the names, separated by spaces.
+    """
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    for function in module.functions:
+        if not function.is_declaration and function.name != symbol:
+            function.linkage = "internal"
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_vectorization = True
+    tuning.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    needed = " ".join(sorted(_undefined(module))).encode()
+    return len(needed).to_bytes(4, "little") + needed + machine.emit_object(module)

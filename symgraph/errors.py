@@ -1,0 +1,70 @@
+"""Errors: what users of Theano expect to catch, with texts that state five facts.
+
+Every message says which op, where the user wrote it, what it got, what it expected, and the cure.
+"""
+
+from __future__ import annotations
+
+import linecache
+from typing import NamedTuple
+
+
+class Trace(NamedTuple):
+    """The place in the user's code that built a node."""
+
+    filename: str
+    lineno: int
+    function: str
+
+    def __str__(self) -> str:
+        line = linecache.getline(self.filename, self.lineno).strip()
+        place = f"{self.filename}:{self.lineno}, in {self.function}"
+        return f"{place}: {line}" if line else place
+
+
+def explain(
+    op: object,
+    problem: str,
+    *,
+    where: Trace | None = None,
+    got: str = "",
+    expected: str = "",
+    cure: str = "",
+) -> str:
+    """One message with the five facts; facts that are empty are left out."""
+    lines = [f"{op}: {problem}" if op else problem]
+    facts = (("where", where), ("got", got), ("expected", expected), ("cure", cure))
+    lines += [f"  {name + ':':<10}{fact}" for name, fact in facts if fact]
+    return "\n".join(lines)
+
+
+class AsTensorError(TypeError):
+    """A value that cannot become a tensor variable."""
+
+
+class MissingInputError(Exception):
+    """A graph needs a variable whose value nobody gives."""
+
+
+class UnusedInputError(Exception):
+    """An input that no output depends on, or that is listed twice."""
+
+
+class DisconnectedInputError(ValueError):
+    """`grad` with respect to a variable that the cost does not depend on."""
+
+
+class NullTypeGradError(TypeError):
+    """`grad` met a gradient that is mathematically undefined or not implemented."""
+
+
+class ShapeError(ValueError):
+    """Sizes that do not fit together, found when the graph is built or called."""
+
+
+class NotConstantError(Exception):
+    """A value was needed while building the graph, but it is symbolic."""
+
+
+class RewriteError(RuntimeError):
+    """A rewrite rule failed or did not come to an end; the graph was not compiled."""

@@ -1,0 +1,337 @@
+"""The kernel language: what one element of an array is, written as an expression.
+
+An op's `compute` returns an `Expr`; fusing is substituting one `compute` into another; the
+printers turn the result into loops. The same language, without `Load` and `Index`, is that of
+*host expressions*: sizes, strides and offsets, evaluated before the kernels run.
+
+Expressions are interned: equal ones are the same object, so sharing is free and `is` compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from symgraph.graph import Variable
+
+_TABLE: WeakValueDictionary[Any, Expr] = WeakValueDictionary()
+
+
+class Expr:
+    """Base of all expressions. `args` are its subexpressions, `dtype` is that of its value."""
+
+    __slots__ = ("__weakref__", "args", "dtype", "head", "is_host")
+    args: tuple[Expr, ...]
+    dtype: str
+    head: Any  # what distinguishes it besides its arguments
+    is_host: bool  # free of Load, Index and Fold
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(repr, self.args))
+        return f"{type(self).__name__.lower()}({self.head}{', ' if inner else ''}{inner})"
+
+
+def _intern(kind: type, head: Any, args: tuple[Expr, ...], dtype: str, is_host: bool) -> Any:
+    key = (kind, head, args, dtype)
+    found = _TABLE.get(key)
+    if found is None:
+        found = kind.__new__(kind)
+        found.head, found.args, found.dtype, found.is_host = head, args, dtype, is_host
+        _TABLE[key] = found
+    return found
+
+
+class Const(Expr):
+    """A number; `head` is (value, its bytes), since 0.0 == -0.0 and nan != nan."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Any:
+        return self.head[0]
+
+
+class Index(Expr):
+    """A loop variable: `head` is unique, `extent` is the number of values it takes."""
+
+    __slots__ = ("extent",)
+    extent: Expr
+
+
+class Dim(Expr):
+    """The size of `head[0]` (a variable) along axis `head[1]`."""
+
+    __slots__ = ()
+
+
+class Item(Expr):
+    """Element `head[1]` (a flat position) of the integer variable `head[0]`, read by the host."""
+
+    __slots__ = ()
+
+
+class Load(Expr):
+    """The element of variable `head` at the indices `args`."""
+
+    __slots__ = ()
+
+
+class Call(Expr):
+    """A scalar function `head` (a `Scalar`) of `args`."""
+
+    __slots__ = ()
+
+
+class Fold(Expr):
+    """A reduction: `head` is (kind, the Index of each axis); `args[0]` is the body."""
+
+    __slots__ = ()
+
+    @property
+    def kind(self) -> str:
+        return str(self.head[0])
+
+    @property
+    def axes(self) -> tuple[Index, ...]:
+        return tuple(self.head[1])
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A function of numbers: how it is printed, and what it costs.
+
+    `code` is a format string over the printed arguments; both vocabularies know its names.
+    `cost` is roughly in additions; `identity_cast` says that the arguments already have the
+    result's dtype, so that no cast is needed around the call.
+    """
+
+    name: str
+    code: str
+    cost: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Check(NamedTuple):
+    """A condition on sizes: `holds` is a host expression; `fail(values)` makes the exception.
+
+    `facts` are host expressions whose values `fail` gets.
+    """
+
+    holds: Expr
+    facts: tuple[Expr, ...]
+    fail: Callable[..., Exception]
+
+
+def const(value: Any, dtype: str = "int64") -> Const:
+    data = np.asarray(value).astype(dtype)
+    return _intern(Const, (data.item(), data.tobytes()), (), dtype, True)  # type: ignore[no-any-return]
+
+
+ZERO, ONE = const(0), const(1)
+_counter = iter(range(1 << 62))
+
+
+def index(extent: Expr) -> Index:
+    """A new loop variable with values 0 to extent - 1."""
+    made: Index = _intern(Index, next(_counter), (), "int64", False)
+    made.extent = extent
+    return made
+
+
+def dim(variable: Variable, axis: int) -> Expr:
+    if variable.type.broadcastable[axis]:  # type: ignore[attr-defined]
+        return ONE
+    return _intern(Dim, (variable, axis), (), "int64", True)  # type: ignore[no-any-return]
+
+
+def item(variable: Variable, position: int = 0) -> Expr:
+    return _intern(Item, (variable, position), (), "int64", True)  # type: ignore[no-any-return]
+
+
+def load(variable: Variable, indices: Iterable[Expr]) -> Load:
+    pattern = variable.type.broadcastable  # type: ignore[attr-defined]
+    args = tuple(ZERO if one else i for one, i in zip(pattern, indices, strict=True))
+    return _intern(Load, variable, args, variable.type.dtype, False)  # type: ignore[attr-defined,no-any-return]
+
+
+def call(scalar: Scalar, args: Sequence[Expr], dtype: str) -> Expr:
+    args = tuple(args)
+    return _intern(Call, scalar, args, dtype, all(a.is_host for a in args))  # type: ignore[no-any-return]
+
+
+def fold(kind: str, axes: Sequence[Index], body: Expr, dtype: str) -> Expr:
+    """Reduce `body` over all values of `axes`, accumulating in `dtype`.
+
+    Kinds: sum, prod, max, min, any, all, argmax, argmin (the first row-major position).
+    """
+    return _intern(Fold, (kind, tuple(axes)), (body,), dtype, False)  # type: ignore[no-any-return]
+
+
+# ---- integer arithmetic of sizes and indices -----------------------------------------------------
+
+_ADD, _SUB, _MUL = Scalar("add", "({} + {})"), Scalar("sub", "({} - {})"), Scalar("mul", "({} * {})")
+_FLOORDIV, _MOD = Scalar("floordiv", "({} // {})", 8), Scalar("mod", "({} % {})", 8)
+_MAX, _MIN = Scalar("max", "max({}, {})"), Scalar("min", "min({}, {})")
+_WHERE = Scalar("where", "({1} if {0} else {2})")
+_COMPARE = {name: Scalar(name, f"({{}} {sign} {{}})") for name, sign in (
+    ("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<="), ("and", "and"), ("or", "or")
+)}  # fmt: skip
+CHECKED = Scalar("checked", "checked_index({}, {}, errors, {})", 2)
+
+
+def as_expr(value: Any) -> Expr:
+    return value if isinstance(value, Expr) else const(value)
+
+
+def _values(*args: Expr) -> tuple[int, ...] | None:
+    return tuple(a.value for a in args) if all(type(a) is Const for a in args) else None  # type: ignore[attr-defined]
+
+
+def add(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        return const(known[0] + known[1])
+    if a is ZERO:
+        return b
+    return a if b is ZERO else call(_ADD, (a, b), "int64")
+
+
+def sub(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        return const(known[0] - known[1])
+    if a is b:
+        return ZERO
+    if type(a) is Call and a.head is _ADD and b in a.args:  # (x + y) - y -> x
+        return a.args[1 - a.args.index(b)]
+    return a if b is ZERO else call(_SUB, (a, b), "int64")
+
+
+def mul(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        return const(known[0] * known[1])
+    if a is ZERO or b is ZERO:
+        return ZERO
+    if a is ONE:
+        return b
+    return a if b is ONE else call(_MUL, (a, b), "int64")
+
+
+def floordiv(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if (known := _values(a, b)) and known[1] != 0:
+        return const(known[0] // known[1])
+    return a if b is ONE else call(_FLOORDIV, (a, b), "int64")
+
+
+def mod(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if (known := _values(a, b)) and known[1] != 0:
+        return const(known[0] % known[1])
+    return ZERO if b is ONE else call(_MOD, (a, b), "int64")
+
+
+def maximum(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        return const(max(known))
+    return a if a is b else call(_MAX, (a, b), "int64")
+
+
+def minimum(a: Any, b: Any) -> Expr:
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        return const(min(known))
+    return a if a is b else call(_MIN, (a, b), "int64")
+
+
+def where(condition: Any, a: Any, b: Any) -> Expr:
+    condition, a, b = as_expr(condition), as_expr(a), as_expr(b)
+    if type(condition) is Const:
+        return a if condition.value else b
+    return a if a is b else call(_WHERE, (condition, a, b), "int64")
+
+
+def compare(name: str, a: Any, b: Any) -> Expr:
+    """`name`: eq, ne, lt, le, and, or."""
+    a, b = as_expr(a), as_expr(b)
+    if known := _values(a, b):
+        x, y = known
+        table = {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y}
+        return const(table.get(name, bool(x and y) if name == "and" else bool(x or y)), "bool")
+    if a is b:
+        return const(name in ("eq", "le"), "bool") if name not in ("and", "or") else a
+    return call(_COMPARE[name], (a, b), "bool")
+
+
+def product(factors: Iterable[Any]) -> Expr:
+    result: Expr = ONE
+    for factor in factors:
+        result = mul(result, factor)
+    return result
+
+
+def checked(position: Expr, size: Expr, label: int) -> Expr:
+    """`position` as an index below `size`: negative counts from the end; out of range is noted."""
+    return call(CHECKED, (position, size, const(label)), "int64")
+
+
+def substitute(root: Expr, table: dict[Expr, Expr]) -> Expr:
+    """`root` with every key of `table` replaced, each distinct subexpression visited once."""
+    done: dict[Expr, Expr] = dict(table)
+    stack = [root]
+    while stack:
+        expr = stack[-1]
+        if expr in done:
+            stack.pop()
+            continue
+        waiting = [a for a in expr.args if a not in done]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        args = tuple(done[a] for a in expr.args)
+        done[expr] = expr if args == expr.args else with_args(expr, args)
+    return done[root]
+
+
+def with_args(expr: Expr, args: tuple[Expr, ...]) -> Expr:
+    """The same expression over other arguments; host arithmetic is simplified again."""
+    if type(expr) is Call and expr.dtype == "int64" and expr.head in _SIMPLIFIERS:
+        return _SIMPLIFIERS[expr.head](*args)
+    is_host = expr.is_host if type(expr) is not Call else all(a.is_host for a in args)
+    return _intern(type(expr), expr.head, args, expr.dtype, is_host)  # type: ignore[no-any-return]
+
+
+_SIMPLIFIERS: dict[Any, Callable[..., Expr]] = {
+    _ADD: add, _SUB: sub, _MUL: mul, _FLOORDIV: floordiv, _MOD: mod,
+    _MAX: maximum, _MIN: minimum, _WHERE: where,
+}  # fmt: skip
+
+
+def walk(roots: Iterable[Expr]) -> list[Expr]:
+    """Every distinct subexpression, arguments before what uses them. Iterative."""
+    done: set[Expr] = set()
+    order: list[Expr] = []
+    stack = list(roots)
+    while stack:
+        expr = stack[-1]
+        if expr in done:
+            stack.pop()
+            continue
+        waiting = [a for a in expr.args if a not in done]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        done.add(expr)
+        order.append(expr)
+    return order

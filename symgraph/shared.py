@@ -1,0 +1,145 @@
+"""Shared variables: values that functions read and update between calls.
+
+Source: Theano, library/compile/shared.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symgraph.errors import explain
+from symgraph.graph import Variable
+from symgraph.types import Generic, TensorType, Type
+from symgraph.variable import TensorVariable
+
+
+class Container:
+    """The cell that holds a shared variable's value; clones share it."""
+
+    __slots__ = ("__weakref__", "value", "version")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.version = 0  # counts replacements of the array, so that functions notice
+
+    def replace(self, value: Any) -> None:
+        self.value = value
+        self.version += 1
+
+
+class SharedVariable(Variable):
+    """A variable with a value. `default_update`, if set, is applied by every function that uses it."""
+
+    __slots__ = ("container", "default_update")
+
+    def __init__(
+        self,
+        type: Type,
+        value: Any,
+        name: str | None = None,
+        container: Container | None = None,
+    ) -> None:
+        super().__init__(type, None, None, name)
+        self.container = container if container is not None else Container(value)
+
+    def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
+        """The current value; a copy unless `borrow`, which may share memory with the variable."""
+        value = self.container.value
+        return value if borrow else copy.deepcopy(value)
+
+    def set_value(self, value: Any, borrow: bool = False) -> None:
+        """Replace the value. dtype and number of axes must fit (TypeError); sizes may change."""
+        try:
+            data = self.type.filter(value)
+        except TypeError as error:
+            raise TypeError(f"set_value of shared variable {self}: {error}") from None
+        if isinstance(data, np.ndarray):
+            shares = data is value or (isinstance(value, np.ndarray) and np.shares_memory(data, value))
+            usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
+            if not usable or (shares and not borrow):
+                data = np.array(data, order="C")
+        elif not borrow:
+            data = copy.deepcopy(data)
+        self.container.replace(data)
+
+    def zero(self, borrow: bool = False) -> None:
+        """Set every element to 0."""
+        self.set_value(np.zeros_like(self.container.value), borrow=True)
+
+    def clone(self) -> SharedVariable:
+        """Another variable that holds the same value: updating one updates both."""
+        twin = type(self)(self.type, None, self.name, self.container)
+        if hasattr(self, "default_update"):
+            twin.default_update = self.default_update
+        return twin
+
+    @property
+    def value(self) -> Any:
+        raise AttributeError(
+            f"shared variable {self} has no attribute `value`: use get_value() and set_value()"
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        raise TypeError(
+            f"shared variable {self} holds a {type(self.container.value).__name__}, which is not an "
+            "array: wrap it as shared(numpy.asarray(...))"
+        )
+
+
+class TensorSharedVariable(SharedVariable, TensorVariable):
+    """A shared array."""
+
+    __slots__ = ()
+    type: TensorType
+
+    def __init__(
+        self,
+        type: TensorType,
+        value: Any,
+        name: str | None = None,
+        container: Container | None = None,
+    ) -> None:
+        SharedVariable.__init__(self, type, value, name, container)
+
+
+def shared(
+    value: Any,
+    name: str | None = None,
+    strict: bool = False,
+    allow_downcast: bool | None = None,
+    borrow: bool = False,
+    broadcastable: Sequence[bool] | None = None,
+    target: str = "cpu",
+) -> Any:
+    """A shared variable of initial value `value`.
+
+    Arrays and NumPy scalars give tensors of their own dtype (`shared(0)` is int64, `shared(0.)`
+    float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. Anything
+    else, lists included, gives a generic variable that no op computes with. `borrow=True` may
+    share memory with `value`. Raises TypeError for symbolic values. Source: Theano, `shared`.
+    """
+    if isinstance(value, Variable):
+        raise TypeError(
+            explain("shared", "the value is symbolic", got=value,
+                    expected="a NumPy array or a number",
+                    cure="compute it first: value.eval(), or another shared variable's get_value()")
+        )  # fmt: skip
+    if target != "cpu":
+        raise ValueError(f"shared: target={target!r}: this version keeps values on the 'cpu'")
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not isinstance(value, np.ndarray) and not is_number:
+        if isinstance(value, complex):
+            raise TypeError("shared: complex numbers are not supported")
+        return SharedVariable(Generic(), value if borrow else copy.deepcopy(value), name)
+    data = np.asarray(value)
+    pattern = (False,) * data.ndim if broadcastable is None else tuple(broadcastable)
+    kind = TensorType(str(data.dtype), pattern)
+    kind.filter(data)
+    usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
+    if not borrow or not usable:
+        data = np.array(data, order="C")
+    return TensorSharedVariable(kind, data, name)
