@@ -20,7 +20,7 @@ lenet: data ## train the tutorial's LeNet on MNIST for 10 epochs, pictures in ru
 
 data: .venv/installed-lenet ## fetch MNIST (a small sample serves where nothing can be reached)
 	@$(python) -m lenet data fetch --thorough || \
-		echo "MNIST could not be fetched: going on with the sample of 2,501 digits."
+		echo "MNIST could not be fetched: going on with the sample of 2,594 digits."
 
 test: .venv/installed-test ## run the tests
 	@$(python) -m pytest -n $(workers)
@@ -51,14 +51,15 @@ clean: ## delete the environment, caches and build products (not runs/, not the 
 
 .venv/made:
 	@if $(python) -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
-	for base in "$(PYTHON)" python3 python python3.13 python3.12 python3.11 python3.10 python3.14; \
-	do \
-		[ -n "$$base" ] && "$$base" -c 'import ensurepip, sys, venv; \
-			sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 || continue; \
+	set -- "$(PYTHON)"; \
+	[ -n "$$1" ] || set -- python3 python python3.13 python3.12 python3.11 python3.10 python3.14; \
+	for base do \
+		"$$base" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' \
+			>/dev/null 2>&1 || continue; \
 		echo "Making .venv with $$("$$base" --version) ..."; \
 		"$$base" -m venv .venv && touch $@ && exit 0; \
 	done; \
-	echo "No Python 3.10 or newer with its venv module was found." >&2; \
-	echo "Install one (Debian, Ubuntu: apt-get install python3-venv; macOS: brew install python)," >&2; \
+	echo "No Python 3.10 or newer with its venv module among: $$*" >&2; \
+	echo "Install one (Debian: apt-get install python3-venv; macOS: brew install python)," >&2; \
 	echo "or name it: make PYTHON=/path/to/python3" >&2; \
 	exit 1

@@ -321,7 +321,7 @@ def walk(roots: Iterable[Expr]) -> list[Expr]:
     """Every distinct subexpression, arguments before what uses them. Iterative."""
     done: set[Expr] = set()
     order: list[Expr] = []
-    stack = list(roots)
+    stack = list(roots)[::-1]
     while stack:
         expr = stack[-1]
         if expr in done:
@@ -329,9 +329,59 @@ def walk(roots: Iterable[Expr]) -> list[Expr]:
             continue
         waiting = [a for a in expr.args if a not in done]
         if waiting:
-            stack.extend(waiting)
+            stack.extend(reversed(waiting))
             continue
         stack.pop()
         done.add(expr)
         order.append(expr)
     return order
+
+
+def equal_sizes(holds: Expr) -> tuple[Expr, Expr] | None:
+    """The two sides, if the condition is that two sizes are equal."""
+    if type(holds) is Call and holds.head is _COMPARE["eq"]:
+        return holds.args[0], holds.args[1]
+    return None
+
+
+# ---- printing ------------------------------------------------------------------------------------
+
+
+def format_call(expr: Expr, args: Sequence[str]) -> str:
+    """The text of a Call over printed arguments."""
+    return expr.head.code.format(*args)  # type: ignore[no-any-return]
+
+
+def is_checked(expr: Expr) -> bool:
+    return type(expr) is Call and expr.head is CHECKED
+
+
+def linear(expr: Expr) -> tuple[dict[Index, Expr], Expr]:
+    """`expr` as a sum of host coefficients times loop variables, and the rest.
+
+    The rest is a host expression where the whole is linear in the loop variables.
+    """
+    if type(expr) is Index:
+        return {expr: ONE}, ZERO
+    if expr.is_host or type(expr) is not Call:
+        return {}, expr
+    if expr.head in (_ADD, _SUB):
+        terms, rest = linear(expr.args[0])
+        more, other = linear(expr.args[1])
+        sign = add if expr.head is _ADD else sub
+        for i, coefficient in more.items():
+            terms[i] = sign(terms.get(i, ZERO), coefficient)
+        return terms, sign(rest, other)
+    if expr.head is _MUL:
+        for host, other_side in (expr.args, expr.args[::-1]):
+            if host.is_host:
+                terms, rest = linear(other_side)
+                return {i: mul(c, host) for i, c in terms.items()}, mul(rest, host)
+    return {}, expr
+
+
+def is_fallible(expr: Expr) -> bool:
+    """Whether computing it may have to note an error: a checked index, an integer division."""
+    if type(expr) is not Call or expr.is_host:
+        return False
+    return expr.head is CHECKED or (expr.head.name in ("int_div", "mod") and "float" not in expr.dtype)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def debian(collection: Collection, place: Place) -> Found:
 
 
 def sample(collection: Collection, place: Place) -> Found:
-    """The real subset shipped with this package: every 28th image of both official sets."""
+    """The real subset shipped with this package: every 27th image of both official sets."""
     if collection.sample is None:
         raise Unavailable("sample", "none of it is shipped", "fetch the data set")
     arrays = formats.read_npz(Path(__file__).with_name(collection.sample))
@@ -219,6 +220,9 @@ def _refuse_offline(source: str) -> None:
 def _from_mirror(mirror: str, collection: Collection) -> list[bytes] | Exception:
     try:
         return [_download(f"{mirror}{file.name}.gz", file) for file in collection.files]
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the response as well, and holds the connection
+        return error
     except (OSError, http.client.HTTPException, ValueError) as error:
         return error  # no connection, no such page, or not the official bytes: all the same here
 

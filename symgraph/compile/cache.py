@@ -34,7 +34,15 @@ OPTIONS: dict[str, Any] = {
 }
 """How Numba compiles a kernel: reordering sums and contracting is allowed, losing NaN is not."""
 
-VOCABULARY_FILES = ("codegen", "native", "mathlib", "special", "walk", "library/microkernel")
+VOCABULARY_FILES = (
+    "codegen",
+    "native",
+    "arithmetic",
+    "mathlib",
+    "special",
+    "walk",
+    "library/microkernel",
+)
 MAGIC = b"symgraph object 1\n"
 
 on_compile: Callable[[str, str], None] | None = None
@@ -94,7 +102,7 @@ def build(source: str, target: str = "cpu", name: str = "kernel") -> Kernel:
             if target == "python":
                 kernel = _interpret(source, name)
             elif target == "cpu":
-                key, address = load(source, lambda symbol: _compile(source, name, symbol), name)
+                address = load(source, lambda symbol: _compile(source, name, symbol), name)
                 kernel = Kernel(name, source, target, address)
             else:
                 raise ValueError(f"unknown target {target!r}: expected 'cpu' or 'python'")
@@ -121,8 +129,8 @@ def execute(source: str, name: str, vocabulary: dict[str, Any]) -> Any:
     return namespace["kernel"]
 
 
-def load(source: str, compiler: Callable[[str], bytes], name: str) -> tuple[str, int]:
-    """Find the object for `source` on disk or make it with `compiler(symbol)`; (key, address)."""
+def load(source: str, compiler: Callable[[str], bytes], name: str) -> int:
+    """The address of the object for `source`, found on disk or made with `compiler(symbol)`."""
     key = _key(source)
     symbol = "symgraph_" + key[:32]
     path = cache_dir() / key[:2] / (key + ".o")
@@ -144,7 +152,7 @@ def load(source: str, compiler: Callable[[str], bytes], name: str) -> tuple[str,
             _state.statistics.compiled += 1
             _state.statistics.seconds += time.perf_counter() - begin
             _write(path, key, payload)
-    return key, address
+    return address
 
 
 def _compile(source: str, name: str, symbol: str) -> bytes:
@@ -152,6 +160,7 @@ def _compile(source: str, name: str, symbol: str) -> bytes:
 
     function = execute(source, name, native.VOCABULARY)
     module = codegen.lower(function, codegen.KERNEL_ARGUMENTS, OPTIONS, symbol)
+    codegen.reject_run_time(module, name)
     return codegen.emit(module, machine(), symbol)
 
 
@@ -174,7 +183,7 @@ def cache_dir() -> Path:
 
 def clear() -> None:
     """Delete the cached files. Kernels already loaded stay usable."""
-    for path in cache_dir().glob("??/*.o"):
+    for path in cache_dir().glob("??/*"):
         with suppress(OSError):
             path.unlink()
 
@@ -275,7 +284,11 @@ def _numba_version() -> str:
 def _cpu() -> tuple[str, str]:
     import llvmlite.binding as llvm
 
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    features = llvm.get_host_cpu_features().flatten()
+    if "+avx512f" in features.split(","):
+        # LLVM keeps to half vectors on many of these; whole ones took 25 % off mathlib's loops.
+        features += ",-prefer-256-bit"
+    return llvm.get_host_cpu_name(), features
 
 
 # ---- LLVM
@@ -283,7 +296,11 @@ def _cpu() -> tuple[str, str]:
 
 @cache
 def machine() -> llvm.TargetMachine:
-    """The machine that this process runs on."""
+    """The machine that this process runs on, for compiling."""
+    return _new_machine()
+
+
+def _new_machine() -> llvm.TargetMachine:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -294,7 +311,7 @@ def machine() -> llvm.TargetMachine:
         cpu=cpu,
         features=features,
         opt=3,
-        # MCJIT's own defaults: position-independent code needs a table that it does not fill on x86.
+        # MCJIT on x86 does not fill the table that position-independent code needs.
         reloc="static" if triple.startswith(("x86", "i386", "i686")) else "default",
         codemodel="jitdefault",
         jit=True,
@@ -308,8 +325,8 @@ class _Engine:
         import llvmlite.binding as llvm
 
         self.llvm = llvm
-        target = machine()
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+        # The engine takes the target machine for its own.
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _new_machine())
         self.objects: list[object] = []
 
     def add(self, payload: bytes, symbol: str) -> int:
@@ -326,7 +343,7 @@ class _Engine:
         self.engine.add_object_file(code)
         self.engine.finalize_object()
         self.objects.append(code)
-        return self.engine.get_function_address(symbol)
+        return int(self.engine.get_function_address(symbol))
 
 
 @cache

@@ -8,6 +8,10 @@ imports Numba. The object holds one C function
 that needs no Python: a kernel never allocates and never raises (docs/decisions/001).
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: disable-error-code="assignment, misc, union-attr, no-any-return"
+# (what Numba and llvmlite do not type)
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,6 +163,17 @@ def _undefined(module: llvm.ModuleRef) -> set[str]:
         for function in module.functions
         if function.is_declaration and not function.name.startswith("llvm.")
     }
+
+
+def reject_run_time(module: llvm.ModuleRef, name: str) -> None:
+    """RuntimeError where the kernel allocates, prints or otherwise needs Python or Numba to run."""
+    needed = sorted(
+        symbol for symbol in _undefined(module) if symbol.startswith(("NRT_", "numba_", "Py"))
+    )
+    if needed:
+        raise RuntimeError(
+            f"the kernel {name!r} needs {needed}: a kernel must not allocate, print or use objects"
+        )
 
 
 def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, symbol: str) -> bytes:

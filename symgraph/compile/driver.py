@@ -13,7 +13,8 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def run_interpreted(
     last: int,
 ) -> int:
     """The same walk in Python, in the same chunks: column 0 is an index into `functions`."""
-    parameters = memoryview(sizes)
+    parameters = memoryview(sizes.data)
     for s in range(first, last):
         kernel, operand, count, size, extent, grain = steps[s].tolist()
         rows = operands[operand : operand + count]
@@ -181,7 +182,8 @@ class _Pool:
     def _launch(self, threads: int) -> None:
         # OpenMP's team is as large as each region asks; the work queue's is made once.
         for layer in ("omppool", "workqueue"):
-            module = _numba_extension(layer)
+            with _short_spin():
+                module = _numba_extension(layer)
             if module is not None:
                 break
         else:
@@ -196,6 +198,23 @@ class _Pool:
         self.lock = threading.Lock()
         if self._parallel_for or "numba.np.ufunc.omppool" in sys.modules:
             self._parallel_for, self._usable = 0, False
+
+
+@contextmanager
+def _short_spin() -> Iterator[None]:
+    """Have GNU OpenMP, if it is loaded inside, wait for microseconds before it sleeps.
+
+    Its default of milliseconds gains nothing when the cores are free, and when they are not, costs
+    as much again as the work (measured: 8.5 ms against 5.2 for 10 steps of 0.2 ms).
+    """
+    chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ)
+    if not chosen:
+        os.environ["GOMP_SPINCOUNT"] = "10000"
+    try:
+        yield
+    finally:
+        if not chosen:
+            del os.environ["GOMP_SPINCOUNT"]
 
 
 _pool = _Pool()
@@ -269,10 +288,11 @@ def _entry() -> Callable[[int, int, int], int]:
 
         return walk.compile_driver(kernels.machine(), symbol)
 
-    _, place = kernels.load("the driver", compile_driver, "driver")
+    place = kernels.load("the driver", compile_driver, "driver")
     definition = _MethodDefinition(b"walk", place, _METH_FASTCALL, b"Walk a table of steps.")
     _kept.append(definition)
-    make = ctypes.pythonapi.PyCFunction_NewEx
+    make: Any = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    return make(ctypes.addressof(definition), None, None)
+    walk: Callable[[int, int, int], int] = make(ctypes.addressof(definition), None, None)
+    return walk

@@ -3,7 +3,7 @@
 `VOCABULARY` is what a kernel's source sees as globals; `interpreted.py` offers the same names to
 plain Python. The mathematics comes from `mathlib.py` and `special.py`.
 
-dtypes: `float32(x)` casts (float to int truncates, `bool_` is `x != 0`) and `pointer(arrays, k,
+dtypes: `float32(x)` casts as arithmetic.py says (`bool_` is `x != 0`), and `pointer(arrays, k,
 float32)` types an operand. A `bool_` is one byte in memory, 0 or 1. `float16` exists in memory
 only: it loads as float32, and `float16(x)` is x rounded to half precision, as a float32.
 
@@ -19,6 +19,10 @@ counts back from the first element; nothing is checked.
 * `pointer_at(address, dtype)`, `address(p)`: to carve a workspace.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: disable-error-code="attr-defined, misc, has-type, no-any-return"
+# (what Numba and llvmlite do not type)
+
 from __future__ import annotations
 
 import operator
@@ -27,12 +31,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from symgraph.compile import mathlib
+from symgraph.compile import arithmetic, mathlib
 
 I64 = ir.IntType(64)
 
@@ -167,11 +170,18 @@ def float16(typingctx, value):
 # ---- making a pointer
 
 
+_ELEMENTS = {
+    float16: types.float16,
+    **{arithmetic.CASTS[name]: element for name, element in arithmetic.DTYPES.items()},
+}
+
+
 def _dtype_of(typingctx: Any, dtype: types.Type) -> types.Type | None:
     if isinstance(dtype, types.NumberClass):
         return dtype.instance_type
-    if dtype == typingctx.resolve_value_type(float16):
-        return types.float16
+    for cast, element in _ELEMENTS.items():
+        if dtype == typingctx.resolve_value_type(cast):
+            return element
     return None
 
 
@@ -248,7 +258,7 @@ class _GetItem(AbstractTemplate):
 class _SetItem(AbstractTemplate):
     def generic(self, args, kws):
         if isinstance(args[0], PointerType) and isinstance(args[1], types.Integer):
-            return signature(types.none, args[0], types.int64, args[0].loaded)
+            return signature(types.none, args[0], types.int64, args[2])
         return None
 
 
@@ -274,7 +284,8 @@ def _load(context, builder, sig, args):
 
 @lower_builtin(operator.setitem, PointerType, types.Integer, types.Any)
 def _store(context, builder, sig, args):
-    kind, value = sig.args[0], args[2]
+    kind = sig.args[0]
+    value = arithmetic.cast(context, builder, args[2], sig.args[2], kind.loaded)
     if kind.dtype == types.float16:
         value = _float_to_half(builder, value)
     elif kind.dtype == types.boolean:
@@ -290,17 +301,13 @@ def _shift(context, builder, sig, args):
 
 
 VOCABULARY: dict[str, Any] = {
-    "bool_": types.boolean,
-    **{f"int{n}": getattr(types, f"int{n}") for n in (8, 16, 32, 64)},
-    **{f"uint{n}": getattr(types, f"uint{n}") for n in (8, 16, 32, 64)},
+    **arithmetic.VOCABULARY,
+    **mathlib.VOCABULARY,
     "float16": float16,
-    "float32": types.float32,
-    "float64": types.float64,
     "pointer": pointer,
     "pointer_in": pointer_in,
     "pointer_out": pointer_out,
     "pointer_at": pointer_at,
     "address": address,
-    **mathlib.VOCABULARY,
 }
 """Every name that a kernel's source may use besides Python's own range, len, min, max, abs."""

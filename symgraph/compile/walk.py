@@ -3,6 +3,10 @@
 `context` is one int64 vector per program (driver.Program): its slots are named here.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+# mypy: disable-error-code="call-arg, var-annotated, no-untyped-def"
+# (what Numba and llvmlite do not type)
+
 from __future__ import annotations
 
 import llvmlite.binding as llvm
@@ -13,8 +17,6 @@ from numba.extending import intrinsic
 
 from symgraph.compile import codegen
 from symgraph.compile.native import PointerType, address, pointer_at
-
-# ruff: noqa: ANN001  (what follows is typed by Numba)
 
 (STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS) = range(
     10

@@ -13,9 +13,9 @@ from symgraph.graph import Apply, Op, Variable, toposort
 class Subject:
     """A graph to print or draw.
 
-    `updates` maps shared variables to their next values; `inputs` are the declared ones (empty
-    for plain expressions); `kernels` have `name`, `nodes`, `source` and `doc`; `order` holds the
-    nodes in order of execution.
+    `updates` maps shared variables to their next values, which `outputs` do not list; `inputs`
+    are the declared ones (empty for plain expressions); `kernels` have `name`, `nodes`, `source`
+    and `doc`; `order` holds the nodes in order of execution.
     """
 
     outputs: list[Variable]
@@ -27,7 +27,7 @@ class Subject:
     is_compiled: bool = False
 
 
-def subject(x: Any) -> Subject:
+def subject_of(x: Any) -> Subject:
     """The graph behind `x`: a variable, a node, a compiled function or a list of these.
 
     A function's graph is the rewritten one. Raises TypeError for anything else.
@@ -56,7 +56,7 @@ def _collect(x: Any, into: Subject) -> None:
                 f"of these, not {type(x).__name__}"
             )
         updates = dict(getattr(graph, "updates", {}))
-        into.outputs.extend(v for v in graph.outputs if v not in updates.values())
+        into.outputs.extend(graph.outputs)
         into.inputs.extend(graph.inputs)
         into.updates.update(updates)
         into.order.extend(graph.toposort())

@@ -15,7 +15,7 @@ from symgraph import expr as E
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr, Index
 from symgraph.graph import Apply, Context, Op, Shape, Variable
-from symgraph.types import FLOATS, TensorType, upcast
+from symgraph.types import DISCRETE, FLOATS, TensorType, upcast
 from symgraph.variable import as_tensor_variable
 
 _CASTS: dict[str, E.Scalar] = {}
@@ -143,6 +143,14 @@ class Elemwise(Op):
                     checks.append(_same_size(node, shapes, axis, first, position))
         return checks
 
+    def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
+        host = self.scalar_op.host
+        kinds = [v.type for v in node.inputs]
+        if host is None or any(k.dtype not in DISCRETE or k.ndim > 1 for k in kinds):  # type: ignore[attr-defined]
+            return None
+        at = [0 if all(k.broadcastable) else position for k in kinds]  # type: ignore[attr-defined]
+        return host(*(ctx.value(v, p) for v, p in zip(node.inputs, at, strict=True)))
+
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         args = [E.load(v, indices) for v in node.inputs]
         return self.scalar_op.apply(args, node.outputs[0].type.dtype)  # type: ignore[attr-defined]
@@ -254,6 +262,9 @@ class DimShuffle(Op):
             if axis != "x":
                 source[axis] = i  # type: ignore[index]
         return E.load(node.inputs[0], source)
+
+    def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
+        return ctx.value(node.inputs[0], position) if len(self.new_order) <= 1 else None
 
     def view(self, node: Apply, strides: Shape, ctx: Context) -> tuple[Expr, Shape] | None:
         return E.ZERO, tuple(E.ZERO if a == "x" else strides[a] for a in self.new_order)  # type: ignore[index]

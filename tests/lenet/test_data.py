@@ -1,4 +1,4 @@
-"""Data: every source and format on files written here, and every kind of bad input."""
+"""Data: every source and layout, what fetching leaves behind, and the command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gzip
 import http.server
 import io
 import os
-import pickle
 import tarfile
 import threading
 from dataclasses import replace
@@ -17,80 +16,11 @@ import numpy as np
 import pytest
 
 from lenet import data, data_command
-from lenet.data import DataError, catalog, formats, sources
-from lenet.data.catalog import Arrays, File, Unavailable
+from lenet.data import DataError, catalog, sources
+from lenet.data.catalog import Arrays, Unavailable
+from tests.lenet.data_files import NAMES, arrays, idx, same, write_idx, write_npz, write_pickle
 
-NAMES = [file.name for file in catalog.COLLECTIONS["mnist"].files]
-
-
-def arrays(train: int = 60, test: int = 10, seed: int = 0) -> Arrays:
-    rng = np.random.default_rng(seed)
-    return Arrays(
-        rng.integers(0, 256, (train, 28, 28), np.uint8),
-        rng.integers(0, 10, train).astype(np.uint8),
-        rng.integers(0, 256, (test, 28, 28), np.uint8),
-        rng.integers(0, 10, test).astype(np.uint8),
-    )
-
-
-def idx(array: np.ndarray) -> bytes:
-    return catalog.idx_header(array.shape) + array.tobytes()
-
-
-def write_idx(folder: Path, content: Arrays, *, gz: bool = False) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(NAMES, content, strict=True):
-        blob = idx(array)
-        (folder / (f"{name}.gz" if gz else name)).write_bytes(gzip.compress(blob) if gz else blob)
-
-
-def write_npz(path: Path, content: Arrays) -> None:
-    names = ("x_train", "y_train", "x_test", "y_test")
-    np.savez_compressed(path, **dict(zip(names, content, strict=True)))
-
-
-def write_pickle(path: Path, content: Arrays, divisor: float = 256, protocol: int = 2) -> None:
-    """As the tutorials' file: three parts of which the second is the last sixth of training."""
-    x, y, test_x, test_y = content
-    cut = len(y) - len(y) // 6
-    parts = tuple(
-        ((images.reshape(-1, 784) / divisor).astype("f4"), labels.astype("i8"))
-        for images, labels in ((x[:cut], y[:cut]), (x[cut:], y[cut:]), (test_x, test_y))
-    )
-    path.write_bytes(gzip.compress(pickle.dumps(parts, protocol)))
-
-
-@pytest.fixture
-def official(monkeypatch: pytest.MonkeyPatch) -> Arrays:
-    """Small arrays that pass for the official MNIST: the table of checksums is theirs."""
-    content = arrays()
-    files = tuple(
-        File(name, array.shape, digest)
-        for name, array, digest in zip(NAMES, content, catalog.digests(content), strict=True)
-    )
-    small = replace(catalog.COLLECTIONS["mnist"], files=files)
-    monkeypatch.setitem(catalog.COLLECTIONS, "mnist", small)
-    return content
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home: no cache of the person who runs the tests is seen or touched."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(folder))
-    for name in ("SYMGRAPH_DATA", "KERAS_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def same(dataset: data.Dataset, content: Arrays) -> bool:
-    images = np.concatenate([dataset.train.images, dataset.valid.images])
-    labels = np.concatenate([dataset.train.labels, dataset.valid.labels])
-    found = (images, labels, *dataset.test)
-    return all(np.array_equal(a, b) for a, b in zip(found, content, strict=True))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 # ---- what loads --------------------------------------------------------------------------------
@@ -107,7 +37,7 @@ def test_sample_is_the_documented_one(golden, capsys) -> None:
 def test_auto_ends_with_the_sample_and_says_so(capsys) -> None:
     assert data.load().is_sample
     said = capsys.readouterr().err
-    assert "USING THE SAMPLE: 2,501 DIGITS" in said and "mirrors: SYMGRAPH_OFFLINE is set" in said
+    assert "USING THE SAMPLE: 2,594 DIGITS" in said and "mirrors: SYMGRAPH_OFFLINE is set" in said
 
 
 def test_split_is_the_tutorials(official: Arrays, tmp_path: Path) -> None:
@@ -153,9 +83,9 @@ def test_pickle_of_python_2(official: Arrays, tmp_path: Path) -> None:
 
 
 def test_caches_of_other_programs(official: Arrays, home: Path) -> None:
-    write_npz_at = home / ".keras" / "datasets"
-    write_npz_at.mkdir(parents=True)
-    write_npz(write_npz_at / "mnist.npz", official)
+    datasets = home / ".keras" / "datasets"
+    datasets.mkdir(parents=True)
+    write_npz(datasets / "mnist.npz", official)
     assert data.load().source.startswith("keras")
     write_idx(home / "data" / "MNIST" / "raw", official)
     assert data.load().source.startswith("torchvision")
@@ -311,155 +241,6 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(DataError, match="No space left"):
         sources.write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file", "home"]
-
-
-# ---- what is refused ---------------------------------------------------------------------------
-
-
-class Payload:
-    def __reduce__(self) -> object:
-        return os.mkdir, ("executed",)
-
-
-def with_labels(label: int) -> Arrays:
-    content = arrays()
-    content.train_labels[3] = label
-    return content
-
-
-def write_cut_gz(folder: Path) -> None:
-    write_idx(folder, arrays(), gz=True)
-    path = folder / f"{NAMES[0]}.gz"
-    path.write_bytes(path.read_bytes()[:-20])
-
-
-def write_cut_idx(folder: Path) -> None:
-    write_idx(folder, arrays())
-    (folder / NAMES[2]).write_bytes(idx(arrays().test_images)[:-1])
-
-
-def write_swapped(folder: Path) -> None:
-    write_idx(folder, arrays())
-    (folder / NAMES[0]).write_bytes(idx(arrays().train_labels))
-
-
-def write_not_gz(folder: Path) -> None:
-    write_idx(folder, arrays(), gz=True)
-    (folder / f"{NAMES[1]}.gz").write_bytes(b"<html>captive portal</html>")
-
-
-BAD_FOLDERS = {
-    "cut gz": (write_cut_gz, "train-images-idx3-ubyte.gz: got Compressed file ended"),
-    "not gz": (write_not_gz, "train-labels-idx1-ubyte.gz: got Not a gzipped file"),
-    "cut": (write_cut_idx, r"t10k-images.*got 7,855 bytes; expected 7,856 for the shape"),
-    "swapped": (write_swapped, r"train-images.*magic number 2049; expected 2051 \(images, IDX\)"),
-    "header only": (
-        lambda f: (write_idx(f, arrays()), (f / NAMES[1]).write_bytes(b"\0\0\10\1\0")),
-        "train-labels.*got 5 bytes; expected 8",
-    ),
-    "three files": (
-        lambda f: (write_idx(f, arrays()), (f / NAMES[3]).unlink()),
-        "expected also t10k-labels-idx1-ubyte",
-    ),
-    "counts": (
-        lambda f: write_idx(f, arrays()._replace(train_labels=np.zeros(59, np.uint8))),
-        "got 60 training images, 59 labels; expected as many",
-    ),
-    "labels": (lambda f: write_idx(f, with_labels(10)), "the training label 10; expected 0 to 9"),
-    "size": (
-        lambda f: write_idx(f, arrays()._replace(test_images=np.zeros((10, 28, 27), np.uint8))),
-        r"test images of shape \(10, 28, 27\); expected \(n, 28, 28\)",
-    ),
-    "empty": (lambda f: write_idx(f, arrays(test=0)), "got 0 test images; expected at least 2"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FOLDERS)
-def test_bad_folder(case: str, tmp_path: Path) -> None:
-    write, message = BAD_FOLDERS[case]
-    folder = tmp_path / "bad"
-    folder.mkdir()
-    write(folder)
-    with pytest.raises(DataError, match=f"(?s){message}.*Cure: "):
-        data.load(root=folder)
-
-
-def pickled(value: object) -> bytes:
-    return gzip.compress(pickle.dumps(value, 2))
-
-
-IMAGES, LABELS = np.zeros((6, 784), "f4"), np.zeros(6, "i8")
-BAD_PICKLES = {
-    "code": (pickled((Payload(),) * 3), "a reference to .*mkdir, which is refused"),
-    "objects": (pickled(((np.array([None]), LABELS),) * 3), "an array of dtype 'O8'"),
-    "class call": (gzip.compress(b"cnumpy\nndarray\n(I9\ntR."), "expected a pickle of plain"),
-    "garbage": (gzip.compress(b"garbage"), "expected a pickle of plain arrays only"),
-    "two parts": (pickled(((IMAGES, LABELS),) * 2), "a pickled tuple; expected three pairs"),
-    "no pair": (pickled((IMAGES,) * 3), r"a ndarray; expected a pair \(images, labels\)"),
-    "ragged": (pickled((([[1], [1, 2]], LABELS),) * 3), "images: .*inhomogeneous"),
-    "text": (pickled(((IMAGES, ["a"] * 6),) * 3), "labels of dtype <U1; expected numbers"),
-    "range": (pickled(((IMAGES - 0.5, LABELS),) * 3), "images from -0.5 to -0.5; expected grey"),
-    "nan": (pickled(((IMAGES * np.nan, LABELS),) * 3), "images from nan to nan; expected grey"),
-    "labels": (pickled(((IMAGES, LABELS - 1),) * 3), "labels from -1 to -1; expected integers"),
-    "float": (pickled(((IMAGES, LABELS / 2),) * 3), "float64 labels from 0.0"),
-    "shape": (pickled(((IMAGES[:, 1:], LABELS),) * 3), "expected .n, 28, 28."),
-}
-
-
-@pytest.mark.parametrize("case", BAD_PICKLES)
-def test_bad_pickle(case: str, tmp_path: Path) -> None:
-    blob, message = BAD_PICKLES[case]
-    (tmp_path / "mnist.pkl.gz").write_bytes(blob)
-    with pytest.raises(DataError, match=f"mnist.pkl.gz: got .*{message}"):
-        data.load(root=tmp_path)
-    assert not Path("executed").exists()
-
-
-@pytest.mark.parametrize("case", ["objects", "not a zip", "cut", "names"])
-def test_bad_npz(case: str, tmp_path: Path) -> None:
-    path = tmp_path / "mnist.npz"
-    write_npz(path, arrays())
-    message = "expected plain numeric arrays"
-    if case == "objects":
-        np.savez(path, x_train=np.array([Payload()]), y_train=1, x_test=1, y_test=1)
-    elif case == "not a zip":
-        path.write_bytes(b"nothing")
-    elif case == "cut":
-        path.write_bytes(path.read_bytes()[:-500])
-    else:
-        np.savez(path, x_train=1, y_train=1)
-        message = "x_train, y_train; expected also x_test, y_test"
-    with pytest.raises(DataError, match=f"mnist.npz: got .*{message}"):
-        data.load(root=tmp_path)
-    assert not Path("executed").exists()
-
-
-def test_unpacked_size_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "bomb.gz"
-    path.write_bytes(gzip.compress(bytes(10**6)))
-    with pytest.raises(DataError, match="more than 1,000 bytes unpacked"):
-        formats.read_bytes(path, limit=1000)
-    monkeypatch.setattr(formats, "MAX_BYTES", 1000)
-    write_npz(tmp_path / "mnist.npz", arrays())
-    with pytest.raises(DataError, match=r"more than .* bytes unpacked"):
-        data.load(root=tmp_path)
-
-
-def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="got 'mnits'; expected 'mnist' or 'fashion-mnist'"):
-        data.load("mnits")
-    with pytest.raises(DataError, match=r"got 'mirors'; expected auto, files, .* or a path"):
-        data.load(source="mirors")
-    (tmp_path / "digits.csv").write_text("1")
-    with pytest.raises(DataError, match="a file of unknown kind; expected a folder"):
-        data.load(source=tmp_path / "digits.csv")
-
-
-def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYMGRAPH_OFFLINE", "0")
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"expected a folder that can be written\. Cure: choose"):
-        data.fetch(root=tmp_path / "file" / "data")
 
 
 # ---- the command -------------------------------------------------------------------------------

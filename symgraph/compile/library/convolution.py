@@ -9,60 +9,33 @@ Efficient primitives for deep learning", 2014). With K = channels * kh * kw and 
     conv2d_grad_weights  filters[o, K] = sum over images of grad[o, p] @ patches'[p, K]
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
-from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes, round_up
+from .blocking import channel_block, row_block
+from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes
 from .tiles import FLOATS, Tile, host_tile
 
-PANEL = 65536  # elements of a panel that stay in the second-level cache
-DEPTH = 512  # of them along K
+DEPTH = 512  # of a panel along K, as in blocking.py
 ITEMS = 8  # enough items for the threads when images are few
 PARTS = 16  # at most so many partial sums of the filters' gradient
 PARTS_ELEMENTS = 1 << 24  # and at most so many elements in all of them
 
 
-# These run in Python and, printed into the source, in the kernels: one rule, two readers.
-
-
-def channel_block(channels: int, taps: int, images: int) -> int:
-    """Channels of a panel: what DEPTH holds, fewer when images are too few to share out."""
-    block = min(channels, 512 // taps, (channels * images + 7) // 8)
-    return max(block, 1)
-
-
-def row_block(rows: int, columns: int, depth: int, images: int) -> int:
-    """Output rows of a panel of `depth` by pixels, in even blocks of at least 32 pixels."""
-    most = max(1, 65536 // max(1, depth * columns))
-    wanted = (7 + max(1, images)) // max(1, images)
-    least = (31 + columns) // max(1, columns)
-    most = min(most, max(least, (rows + wanted - 1) // wanted))
-    blocks = max(1, (rows + most - 1) // most)
-    return max(1, (rows + blocks - 1) // blocks)
-
-
-RULES = "\n\n".join(f"@inline\n{inspect.getsource(rule)}" for rule in (channel_block, row_block))
-
 IMPORTS = '''\
 from symgraph.compile.library.microkernel import (
-    add_block, block_product, copy_block, inline, transpose, zero_block
+    add_block, block_product, channel_block, copy_block, fold_row, inside, row_block, transpose,
+    unfold_rows, zero_block
 )
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
 copy = copy_block("{dtype}", {lanes})
 add = add_block("{dtype}", {lanes})
+fold = fold_row("{dtype}", {lanes})
+unfold = unfold_rows("{dtype}", {lanes})
 zero = zero_block("{dtype}", {lanes})
 transposed = transpose("{dtype}", {lanes})
-'''
-
-RANGES = '''\
-@inline
-def inside(size, start, step, first, last):
-    """The part of first .. last - 1 for which start + step * t falls into an image of `size`."""
-    low = max(first, min(last, (step - 1 - start) // step))
-    high = max(low, min(last, (size - 1 - start) // step + 1))
-    return low, high
 '''
 
 FORWARD = '''
@@ -75,7 +48,7 @@ def kernel(arrays, sizes, start, stop, worker):
     work = address(pointer(arrays, 3, int8)) + worker * work_bytes
     taps = kh * kw
     maps = o // {groups}
-    step = max(1, 512 // taps)
+    step = max(1, 512 // max(1, taps))
     rows = row_block(oh, ow, min(step, c) * taps, n * {groups})
     blocks = (oh + rows - 1) // rows
     for item in range(start, stop):
@@ -90,27 +63,7 @@ def kernel(arrays, sizes, start, stop, worker):
         at = 0
         while at == 0 or at < c:
             channels = min(step, c - at)
-            for tap in range(channels * taps):
-                ch = tap // taps
-                i = tap % taps // kw
-                j = tap % kw
-                place = work + {tap} * ld * {size}
-                ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
-                ta, tb = inside(w, j * {dw} - left, {sw}, 0, ow)
-                if yb - ya < y1 - y0 or tb - ta < ow:
-                    zero(place, 0, place, 0, 1, pixels)
-                source = images + (
-                    ((plane * c + at + ch) * h + ya * {sh} + i * {dh} - top) * w
-                    + ta * {sw} + j * {dw} - left
-                ) * {size}
-                place += ((ya - y0) * ow + ta) * {size}
-                if {sw} == 1:
-                    copy(place, ow, source, {sh} * w, yb - ya, tb - ta)
-                else:
-                    for y in range(yb - ya):
-                        line = source + y * {sh} * w * {size}
-                        copy(place + y * ow * {size}, 1, line, {sw}, tb - ta, 1)
-            depth = channels * taps
+{gather}            depth = channels * taps
             multiply(
                 filters + (group * maps * c + at) * taps * {size}, c * taps, 1, work, ld, {width},
                 target, oh * ow, maps, pixels, depth, int(at > 0)
@@ -159,6 +112,72 @@ def kernel(arrays, sizes, start, stop, worker):
                     channels * taps, pixels, depth, int(first > 0)
                 )
                 first += {depth}
+{scatter}'''
+
+# Patches for columns one apart: all taps of a filter row at a time.
+UNFOLD = '''\
+            for ch in range(channels):
+                for i in range(kh):
+                    first = ch * taps + {line_start}
+                    place = work + first * ld * {size}
+                    ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
+                    for j in range(kw):
+                        line = place + {sign} * j * ld * {size}
+                        zero(line, 0, line, 0, 1, (ya - y0) * ow)
+                        zero(line + (yb - y0) * ow * {size}, 0, line, 0, 1, (y1 - yb) * ow)
+                    source = images + (
+                        (plane * c + at + ch) * h + ya * {sh} + i * {dh} - top
+                    ) * w * {size}
+                    unfold(
+                        place + (ya - y0) * ow * {size}, {sign} * ld, ow, source, {sh} * w,
+                        yb - ya, kw, w, left, {dw}
+                    )
+'''
+
+# Any stride of columns: tap by tap, row by row.
+GATHER = '''\
+            for tap in range(channels * taps):
+                ch = tap // taps
+                i = tap % taps // kw
+                j = tap % kw
+                place = work + {tap} * ld * {size}
+                ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
+                ta, tb = inside(w, j * {dw} - left, {sw}, 0, ow)
+                if yb - ya < y1 - y0 or tb - ta < ow:
+                    zero(place, 0, place, 0, 1, pixels)
+                source = images + (
+                    ((plane * c + at + ch) * h + ya * {sh} + i * {dh} - top) * w
+                    + ta * {sw} + j * {dw} - left
+                ) * {size}
+                place += ((ya - y0) * ow + ta) * {size}
+                for y in range(yb - ya):
+                    line = source + y * {sh} * w * {size}
+                    copy(place + y * ow * {size}, 1, line, {sw}, tb - ta, 1)
+'''
+
+FOLD = '''\
+            sky, ground = y0 * {sh} - top, (y1 - 1) * {sh} + (kh - 1) * {dh} - top + 1
+            for ch in range(channels):
+                for line in range(max(0, sky), min(h, ground)):
+                    row = image + (ch * h + line) * w * {size}
+                    # Filter rows i that bring an output row of this panel here.
+                    low = max(0, (line + top - (y1 - 1) * {sh} + {dh} - 1) // {dh})
+                    high = min(kh, (line + top - y0 * {sh}) // {dh} + 1)
+                    lines = high - low
+                    if {sh} > 1:
+                        lines = 1
+                    for i in range(low, high, max(1, lines)):
+                        y = line + top - i * {dh}
+                        if y % {sh} == 0:
+                            first = ch * taps + {line_start}
+                            fold(
+                                row, w, patches + (first * ld + (y // {sh} - y0) * ow) * {size},
+                                lines, {sign} * kw * ld - {dh} * ow, kw, {sign} * ld, ow,
+                                left, {dw}
+                            )
+'''
+
+SCATTER = '''\
             for tap in range(channels * taps):
                 ch = tap // taps
                 i = {row_tap}
@@ -169,12 +188,9 @@ def kernel(arrays, sizes, start, stop, worker):
                 target = image + (
                     (ch * h + ya * {sh} + i * {dh} - top) * w + ta * {sw} + j * {dw} - left
                 ) * {size}
-                if {sw} == 1:
-                    add(target, {sh} * w, source, ow, yb - ya, tb - ta)
-                else:
-                    for y in range(yb - ya):
-                        line = target + y * {sh} * w * {size}
-                        add(line, {sw}, source + y * ow * {size}, 1, tb - ta, 1)
+                for y in range(yb - ya):
+                    line = target + y * {sh} * w * {size}
+                    add(line, {sw}, source + y * ow * {size}, 1, tb - ta, 1)
 '''
 
 GRAD_WEIGHTS = '''
@@ -253,9 +269,8 @@ def kernel(arrays, sizes, start, stop, worker):
 
 SUM_WEIGHTS = '''\
 # The parts of the gradient by filters, added in order and put into their places, {dtype}.
-from symgraph.compile.library.microkernel import inline
+from symgraph.compile.library.microkernel import channel_block
 
-{rules}
 
 def kernel(arrays, sizes, start, stop, worker):
 {sizes}
@@ -272,7 +287,7 @@ def kernel(arrays, sizes, start, stop, worker):
                 total = sums[at]
                 for part in range(1, parts):
                     total += sums[at + part * count]
-                out[(item * c + ch) * taps + {tap}] = total
+                out[(item * c + ch) * taps + {place}] = total
 '''
 
 
@@ -353,18 +368,23 @@ def _setup(dtype: str, params: Mapping[str, object]) -> tuple[Geometry, Tile, di
         "size": tile.itemsize, "width": tile.columns, "groups": geometry.groups, "depth": DEPTH,
         "sh": geometry.subsample[0], "sw": geometry.subsample[1],
         "dh": geometry.dilation[0], "dw": geometry.dilation[1],
-        "geometry": geometry.lines(), "rules": RULES,
+        "geometry": geometry.lines(),
+        "place": flipped if geometry.flip else "tap",
         "tap": f"(ch * taps + {flipped})" if geometry.flip else "tap",
         "row_tap": f"{flipped} // kw" if geometry.flip else "tap % taps // kw",
         "column_tap": f"{flipped} % kw" if geometry.flip else "tap % kw",
     }  # fmt: skip
+    literals["line_start"] = "taps - 1 - i * kw" if geometry.flip else "i * kw"
+    literals["sign"] = -1 if geometry.flip else 1
+    contiguous = geometry.subsample[1] == 1
+    literals["gather"] = (UNFOLD if contiguous else GATHER).format(**literals)
+    literals["scatter"] = (FOLD if contiguous else SCATTER).format(**literals)
     return geometry, tile, literals
 
 
 def _print(title: str, geometry: Geometry, body: str, sizes: str, literals: dict) -> str:
     comment = f"# {title}, {literals['dtype']}: {geometry.text()}.\n"
-    text = IMPORTS.format(**literals) + "\n\n" + RULES + "\n\n" + RANGES + "\n"
-    return comment + text + body.format(sizes=sizes, **literals)
+    return comment + IMPORTS.format(**literals) + "\n" + body.format(sizes=sizes, **literals)
 
 
 def conv2d(dtype: str, params: Mapping[str, object]) -> Lowering:
@@ -453,13 +473,58 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
     stage adds the rows in order.
     """
     geometry, tile, literals = _setup(dtype, params)
+    sums = (geometry.filter_sizes("parts o c kh kw"), "count _ _ _ _")
     sizes = read_sizes(
-        ("parts o _", "_ _ _"),
-        ("n _ h w", "_ _ _ _"),
-        ("_ _ oh ow", "_ _ _ _"),
-        ("work_bytes", ""),
+        sums, ("n _ h w", "_ _ _ _"), ("_ _ oh ow", "_ _ _ _"), ("work_bytes", "")
     )
-    raise NotImplementedError
+    source = _print("conv2d_grad_weights", geometry, GRAD_WEIGHTS, sizes, literals)
+
+    def panel(shapes: Shapes) -> tuple[int, int, int]:
+        """(channels, blocks of them, output rows) of a panel."""
+        (n, _, oh, ow), (_, c, kh, kw) = shapes["in1"], shapes["out0"]
+        channels = channel_block(c, kh * kw, ITEMS)
+        blocks = ceil_div(c, channels)
+        rows = row_block(oh, ow, channels * kh * kw, n * geometry.groups * blocks)
+        return channels, blocks, rows
+
+    def parts(shapes: Shapes) -> tuple[int, ...]:
+        n, _, oh, _ = shapes["in1"]
+        units = n * ceil_div(oh, panel(shapes)[2])
+        most = PARTS_ELEMENTS // max(1, prod(shapes["out0"]))
+        return (max(1, min(PARTS, units, most)), *shapes["out0"])
+
+    def extent(shapes: Shapes) -> int:
+        return parts(shapes)[0] * geometry.groups * panel(shapes)[1]
+
+    def grain(shapes: Shapes) -> int:
+        (n, _, oh, ow), (o, c, kh, kw) = shapes["in1"], shapes["out0"]
+        total = n * oh * ow * (o // geometry.groups) * c * kh * kw * geometry.groups
+        return _grain(extent(shapes), total // max(1, extent(shapes)))
+
+    def workspace(shapes: Shapes) -> int:
+        channels, _, rows = panel(shapes)
+        (_, _, _, ow), (_, _, kh, kw) = shapes["in1"], shapes["out0"]
+        (sh, sw), (dh, dw) = geometry.subsample, geometry.dilation
+        height = (rows - 1) * sh + (kh - 1) * dh + 1
+        width = max(0, (ow - 1) * sw + (kw - 1) * dw + 1)
+        patches = rows * ow * _odd_strips(channels * kh * kw, tile)
+        return (height * width * channels + tile.lanes + patches) * tile.itemsize
+
+    total = SUM_WEIGHTS.format(
+        sizes=read_sizes(("_ _ _ _", "_ _ _ _"), sums), **literals
+    )
+    return Lowering(
+        (
+            Stage(source, ("tmp0", "in0", "in1", "work"), extent, grain, workspace),
+            Stage(
+                total,
+                ("out0", "tmp0"),
+                lambda shapes: shapes["out0"][0],
+                lambda shapes: max(1, ceil_div(65536, 1 + prod(shapes["tmp0"][2:]))),
+            ),
+        ),
+        {"tmp0": (tile.dtype, parts)},
+    )
 
 
 def _grain(extent: int, work: int) -> int:

@@ -1,18 +1,18 @@
 """Matrix products: `gemm` (with matrix-vector, vector-matrix and vector-vector) and `batched_dot`.
 
-One source serves every shape and every stride of a dtype. C is cut into blocks of some 190 rows by
-a few strips of tiles; a block packs its part of B strip by strip (Goto and van de Geijn 2008) and
-reads A where it lies. Thin products skip the packing, and products of small C and very long K split
+One source serves every shape and every stride of a dtype. C is cut into blocks of up to 384 rows by
+a few strips of tiles; a block packs its part of B strip by strip (Goto and van de Geijn 2008), and
+of A where columns do not lie together. Thin products skip the packing, and products of small C and very long K split
 K in parts, fixed by the problem, that a second stage adds in order.
 """
 
 from collections.abc import Mapping
 
-from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes, round_up
+from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes
 from .tiles import FLOATS, Tile, host_tile
 
-STRIPS = 4  # strips of tiles that a block of C is wide
-DEPTH = 512  # rows of B that are packed at a time
+STRIPS = 8  # strips of tiles that a block of C is wide
+DEPTH = 384  # rows of B that are packed at a time
 THIN = 4  # rows of C up to which dot products along k are used
 THIN_DEPTH = 4096  # elements of such a dot product at a time
 CHUNK = 500_000  # multiply-adds worth a chunk
@@ -22,11 +22,12 @@ PART = 4096  # and each at least so long
 FLOAT_SOURCE = '''\
 # C = A @ B, {what}, {dtype}: {lanes} lanes, tiles of {rows} x {vectors} vectors.
 from symgraph.compile.library.microkernel import (
-    block_product, copy_block, dot_rows, inline, transpose
+    PACKED, block_product, copy_block, dot_rows, inline, pack_tiles, transpose
 )
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
 copy = copy_block("{dtype}", {lanes})
+pack_a = pack_tiles("{dtype}", {lanes}, {rows})
 transposed = transpose("{dtype}", {lanes})
 dots = dot_rows("{dtype}", {lanes})
 
@@ -65,19 +66,15 @@ def kernel(arrays, sizes, start, stop, worker):
     column_blocks = (n + {block} - 1) // {block}
     row_blocks = 1
     if m > 96:
-        row_blocks = (m + 383) // 384 * 2
+        row_blocks = (m + 767) // 768 * 2
     thin = m <= {thin} and b_row == 1
     step = {depth}
     if thin:
         step = {thin_depth}
-    item = start
-    while item < stop:
-        # Blocks above one another share the packed part of B.
+    for item in range(start, stop):
         j = item // row_blocks
-        last = min(stop, (j + 1) * row_blocks)
         r0 = m * (item - j * row_blocks) // row_blocks
-        r1 = m * (last - j * row_blocks) // row_blocks
-        item = last
+        r1 = m * (item + 1 - j * row_blocks) // row_blocks
         c0 = j % column_blocks * {block}
         columns = min({block}, n - c0)
         matrix = j // column_blocks
@@ -107,8 +104,14 @@ def kernel(arrays, sizes, start, stop, worker):
                 )
             else:
                 pack(work, b, b_block, b_row, b_column, depth, columns)
+                row = a_row
+                if a_column != 1:
+                    row = PACKED
+                    panel = work + depth * {block} * {size}
+                    pack_a(panel, a_block, a_row, a_column, r1 - r0, depth)
+                    a_block = panel
                 multiply(
-                    a_block, a_row, a_column, work, {width}, depth * {width},
+                    a_block, row, a_column, work, {width}, depth * {width},
                     target, n, r1 - r0, columns, depth, more
                 )
             at += step
@@ -187,7 +190,7 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         batch, m, n, _ = problem(shapes)
         if not m:
             return 0, 0, 0
-        return batch, ceil_div(n, block), 1 if m <= 96 else 2 * ceil_div(m, 384)
+        return batch, ceil_div(n, block), 1 if m <= 96 else 2 * ceil_div(m, 768)
 
     def parts(shapes: Shapes) -> int:
         batch, columns, rows = blocks(shapes)
@@ -204,9 +207,9 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         return max(1, ceil_div(CHUNK, work // max(parts(shapes), 1) + 1))
 
     def workspace(shapes: Shapes) -> int:
-        _, _, n, k = problem(shapes)
-        panel = min(k, DEPTH) * min(round_up(n, tile.columns), block)
-        return tile.itemsize * max(panel, min(k, THIN_DEPTH))
+        _, m, n, k = problem(shapes)
+        panels = min(k, DEPTH) * (block + ceil_div(m, blocks(shapes)[2] or 1))
+        return tile.itemsize * max(panels, min(k, THIN_DEPTH))
 
     def elements(shapes: Shapes) -> int:
         _, m, n, _ = problem(shapes)

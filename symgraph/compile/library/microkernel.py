@@ -17,25 +17,41 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
+from symgraph.compile.library import blocking
+
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 Value = Any  # an LLVM value; llvmlite has no types
 
 inline = register_jitable
+channel_block = inline(blocking.channel_block)
+row_block = inline(blocking.row_block)
+inside = inline(blocking.inside)
+tile_rows = inline(blocking.tile_rows)
+PACKED = -(1 << 62)  # a row stride that no array has
 
 
-def _element(dtype: str) -> ir.Type:
-    return {"float32": ir.FloatType(), "float64": ir.DoubleType()}[dtype]
+ELEMENTS = {
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+    **{f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+def _size(dtype: str) -> int:
+    """Bytes of an element."""
+    return int(dtype.lstrip("uintfloa")) // 8
 
 
 class Emitter:
     """Emits vector code for one element type and lane count at a builder's position."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int) -> None:
-        self.builder, self.lanes, self.element = builder, lanes, _element(dtype)
+        self.builder, self.lanes, self.dtype = builder, lanes, dtype
+        self.element, self.itemsize = ELEMENTS[dtype], _size(dtype)
         self.vector = ir.VectorType(self.element, lanes)
-        self.itemsize = 4 if dtype == "float32" else 8
-        self.suffix = f"v{lanes}f{8 * self.itemsize}"
-        self.zero = ir.Constant(self.vector, [0.0] * lanes)
+        self.floating = dtype.startswith("float")
+        self.suffix = f"v{lanes}{'f' if self.floating else 'i'}{8 * self.itemsize}"
+        self.zero = ir.Constant(self.vector, [0.0 if self.floating else 0] * lanes)
 
     def call(self, name: str, result: ir.Type, *arguments: Value) -> Value:
         """A call of the LLVM intrinsic `name`."""
@@ -64,9 +80,20 @@ class Emitter:
 
     def mask(self, count: Value) -> Value:
         """True in the first `count` lanes; any int64 will do."""
-        lanes = ir.VectorType(I64, self.lanes)
-        numbers = ir.Constant(lanes, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", numbers, self.splat(count))
+        builder, most = self.builder, I64(self.lanes)
+        fewer = builder.icmp_signed("<", count, most)
+        count = builder.trunc(builder.select(fewer, count, most), I32)
+        return builder.icmp_signed("<", self.numbers(), self.splat(count))
+
+    def mask_between(self, first: Value, size: Value) -> Value:
+        """True in lanes l where 0 <= first + l < size, in 32 bits."""
+        builder = self.builder
+        place = builder.add(self.splat(builder.trunc(first, I32)), self.numbers())
+        return builder.icmp_unsigned("<", place, self.splat(builder.trunc(size, I32)))
+
+    def numbers(self) -> Value:
+        """0, 1, 2, ... in 32 bits."""
+        return ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
 
     def load(self, address: Value, mask: Value = None) -> Value:
         """A vector; lanes outside the mask are zero and not read."""
@@ -84,6 +111,42 @@ class Emitter:
             return
         name = f"llvm.masked.store.{self.suffix}.p0"
         self.call(name, ir.VoidType(), value, pointer, I32(self.itemsize), mask)
+
+    def load_strided(self, address: Value, step: int, count: Value) -> Value:
+        """Every `step`-th element, the first `count` of them (or all lanes, if fewer)."""
+        builder, lanes = self.builder, self.lanes
+        if step == 1:
+            return self.load(address, self.mask(count))
+        if step == 2:
+            # Two neighbouring vectors; of the last pair only the first element is sure to exist.
+            reach = builder.sub(builder.mul(count, I64(2)), I64(1))
+            low = self.load(address, self.mask(reach))
+            beyond = self.mask(builder.sub(reach, I64(lanes)))
+            high = self.load(self.offset(address, I64(lanes)), beyond)
+            return self.shuffle(low, high, range(0, 2 * lanes, 2))
+        steps = [i * step * self.itemsize for i in range(lanes)]
+        places = builder.add(self.splat(address), ir.Constant(ir.VectorType(I64, lanes), steps))
+        places = builder.inttoptr(places, ir.VectorType(self.element.as_pointer(), lanes))
+        name = f"llvm.masked.gather.{self.suffix}.v{lanes}p0"
+        return self.call(
+            name, self.vector, places, I32(self.itemsize), self.mask(count), self.zero
+        )
+
+    def add(self, a: Value, b: Value) -> Value:
+        """a + b."""
+        return self.builder.fadd(a, b) if self.floating else self.builder.add(a, b)
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """The larger, NaN if either is."""
+        builder = self.builder
+        if self.floating:
+            greater = builder.fcmp_ordered(">", a, b)
+            greater = builder.or_(greater, builder.fcmp_unordered("uno", a, a))
+        elif self.dtype.startswith("u"):
+            greater = builder.icmp_unsigned(">", a, b)
+        else:
+            greater = builder.icmp_signed(">", a, b)
+        return builder.select(greater, a, b)
 
     def total(self, vector: Value) -> Value:
         """The sum of the lanes, by halves."""
@@ -208,15 +271,16 @@ def _emit_tile(emit: Emitter, rows: int, vectors: int, masked: bool, arguments: 
 def _tile_function(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
     """Intrinsic (count, a, a_row, a_column, b, ldb, c, ldc, depth, columns, accumulate).
 
-    `count` of 1 .. rows chooses the body. Where masks cost (no AVX-512) full tiles have their own.
+    `count`, even and at most `rows`, or 1, chooses the body: fewer bodies compile in less time.
+    Where masks cost (no AVX-512) full tiles have bodies of their own.
     """
-    cheap_masks = lanes * {"float32": 4, "float64": 8}[dtype] == 64
+    cheap_masks = lanes * _size(dtype) == 64
 
     def variant(outer: ir.IRBuilder, masked: bool) -> ir.Function:
         def body(builder: ir.IRBuilder, count: Value, *arguments: Value) -> None:
             done = builder.append_basic_block("end")
             switch = builder.switch(count, done)
-            for height in range(1, rows + 1):
+            for height in (1, *range(2, rows + 1, 2)):
                 block = builder.append_basic_block(f"rows{height}")
                 switch.add_case(I64(height), block)
                 builder.position_at_end(block)
@@ -248,41 +312,69 @@ def block_product(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
 
         multiply(a, a_row, a_column, b, ldb, panel, c, ldc, m, n, depth, accumulate)
 
-    C[m, n] = A[m, depth] @ B[depth, n], added to C when `accumulate` is not 0. A has any strides;
+    C[m, n] = A[m, depth] @ B[depth, n], added to C when `accumulate` is not 0. A has any strides,
+    or lies as `pack_tiles` left it, said by an `a_row` of PACKED;
     rows of B are contiguous and `ldb` apart, and each group of `lanes * vectors` columns starts
     `panel` elements after the one before (`lanes * vectors` for a plain matrix). Each element of C
     is one chain of fused multiply-adds in the order of k, whatever the tile it falls into.
     """
     width = lanes * vectors
-    size = {"float32": 4, "float64": 8}[dtype]
+    size = _size(dtype)
     wide = _tile_function(dtype, lanes, rows, vectors)
     narrow = _tile_function(dtype, lanes, rows, 1)
 
     @register_jitable
     def multiply(a, a_row, a_column, b, ldb, panel, c, ldc, m, n, depth, accumulate):  # type: ignore[no-untyped-def]
-        tiles = (m + rows - 1) // rows
         for strip in range((n + width - 1) // width):
             columns = min(width, n - strip * width)
             b_strip = b + strip * panel * size
             c_strip = c + strip * width * size
-            for t in range(tiles):
-                # Rows are dealt evenly: 50 is 5 tiles of 10, not 4 of 12 and a thin one of 2.
-                first = m * t // tiles
-                count = m * (t + 1) // tiles - first
+            first = 0
+            while first < m:
+                count = tile_rows(m, first, rows)
                 a_tile = a + first * a_row * size
+                row, column = a_row, a_column
+                if a_row == PACKED:
+                    a_tile = a + first * depth * size
+                    row, column = 1, count
                 c_tile = c_strip + first * ldc * size
                 if columns > lanes:
                     wide(
-                        count, a_tile, a_row, a_column, b_strip, ldb, c_tile, ldc, depth, columns,
+                        count, a_tile, row, column, b_strip, ldb, c_tile, ldc, depth, columns,
                         accumulate,
                     )  # fmt: skip
                 else:
                     narrow(
-                        count, a_tile, a_row, a_column, b_strip, ldb, c_tile, ldc, depth, columns,
+                        count, a_tile, row, column, b_strip, ldb, c_tile, ldc, depth, columns,
                         accumulate,
                     )  # fmt: skip
+                first += count
 
     return multiply
+
+
+@functools.lru_cache(maxsize=None)
+def pack_tiles(dtype: str, lanes: int, rows: int) -> Any:
+    """`pack(target, a, a_row, a_column, m, depth)`: A, tile by tile, each column after column."""
+    size = _size(dtype)
+    copy, transposed = copy_block(dtype, lanes), transpose(dtype, lanes)
+
+    @register_jitable
+    def pack(target, a, a_row, a_column, m, depth):  # type: ignore[no-untyped-def]
+        first = 0
+        while first < m:
+            count = tile_rows(m, first, rows)
+            tile, source = target + first * depth * size, a + first * a_row * size
+            if a_row == 1:
+                copy(tile, count, source, a_column, depth, count)
+            elif a_column == 1:
+                transposed(tile, count, source, a_row, count, depth)
+            else:
+                for r in range(count):
+                    copy(tile + r * size, count, source + r * a_row * size, a_column, depth, 1)
+            first += count
+
+    return pack
 
 
 # ---- blocks of elements --------------------------------------------------------------------------
@@ -291,7 +383,7 @@ def block_product(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
 def _block_function(name: str, dtype: str, lanes: int, body: Callable) -> Any:
     """Intrinsic (target, target_row, source, source_row, rows, count) over `rows` rows of `count`.
 
-    `body(emit, old, new)` gives the vector to store; old and new load from target and source. The
+    `body(emit, old, new, mask)` gives the vector to store, from addresses in target and source. The
     rows run innermost, so that a mask is made once for a column of vectors.
     """
 
@@ -301,19 +393,31 @@ def _block_function(name: str, dtype: str, lanes: int, body: Callable) -> Any:
         shift = I64(lanes.bit_length() - 1)
         vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
 
-        def column(v: Value) -> list[Value]:
-            at = builder.shl(v, shift)
-            mask = emit.mask(builder.sub(count, at))
+        def column(first: Value, vectors: int) -> None:
+            """The rows of one or two vectors from element `first` on."""
+            starts = [builder.add(first, I64(v * lanes)) for v in range(vectors)]
+            masks = [emit.mask(builder.sub(count, at)) for at in starts]
 
             def row(r: Value, goal: Value, origin: Value) -> list[Value]:
-                value = body(emit, lambda: emit.load(goal, mask), lambda: emit.load(origin, mask))
-                emit.store(value, goal, mask)
+                values = []
+                for v, mask in enumerate(masks):
+                    to, by = emit.offset(goal, I64(v * lanes)), emit.offset(origin, I64(v * lanes))
+                    values.append((body(emit, to, by, mask), to, mask))
+                for value, to, mask in values:
+                    emit.store(value, to, mask)
                 return [emit.offset(goal, target_row), emit.offset(origin, source_row)]
 
-            emit.loop(rows, [emit.offset(target, at), emit.offset(source, at)], row)
+            emit.loop(rows, [emit.offset(target, first), emit.offset(source, first)], row)
+
+        def pair(v: Value) -> list[Value]:
+            column(builder.shl(v, builder.add(shift, I64(1))), 2)
             return []
 
-        emit.loop(vectors, [], column)
+        # Two vectors of a row at a time meet its cache lines once; a last single one goes alone.
+        emit.loop(builder.ashr(vectors, I64(1)), [], pair)
+        odd = builder.icmp_signed("!=", builder.and_(vectors, I64(1)), I64(0))
+        with builder.if_then(odd):
+            column(builder.shl(builder.sub(vectors, I64(1)), shift), 1)
 
     def emit_call(emitter: Emitter, *args: Value) -> None:
         function = _function(emitter.builder, f"{name}_{dtype}_{lanes}", 6, block)
@@ -325,21 +429,214 @@ def _block_function(name: str, dtype: str, lanes: int, body: Callable) -> Any:
 @functools.lru_cache(maxsize=None)
 def copy_block(dtype: str, lanes: int) -> Any:
     """`copy(target, target_row, source, source_row, rows, count)`: rows of contiguous elements."""
-    return _block_function("copy", dtype, lanes, lambda emit, old, new: new())
+    return _block_function("copy", dtype, lanes, lambda emit, old, new, mask: emit.load(new, mask))
 
 
 @functools.lru_cache(maxsize=None)
 def add_block(dtype: str, lanes: int) -> Any:
     """`add(target, target_row, source, source_row, rows, count)`: source is added to target."""
-    return _block_function(
-        "add", dtype, lanes, lambda emit, old, new: emit.builder.fadd(old(), new())
-    )
+
+    def body(emit: Emitter, old: Value, new: Value, mask: Value) -> Value:
+        return emit.add(emit.load(old, mask), emit.load(new, mask))
+
+    return _block_function("add", dtype, lanes, body)
 
 
 @functools.lru_cache(maxsize=None)
 def zero_block(dtype: str, lanes: int) -> Any:
     """`zero(target, target_row, target, target_row, rows, count)`: target becomes 0."""
-    return _block_function("zero", dtype, lanes, lambda emit, old, new: emit.zero)
+    return _block_function("zero", dtype, lanes, lambda emit, old, new, mask: emit.zero)
+
+
+@functools.lru_cache(maxsize=None)
+def unfold_rows(dtype: str, lanes: int) -> Any:
+    """`unfold(target, target_tap, columns, source, source_row, rows, taps, reach, shift, step)`.
+
+    target[j * target_tap + y * columns + t] = source[y * source_row + x] where x = t + j * step -
+    shift lies in 0 .. reach - 1, else 0; for t < columns, y < rows, j < taps: what the taps of one
+    filter row see of image rows of `reach` elements.
+    """
+
+    def body(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_tap, columns, source, source_row, rows, taps, reach, shift, step = args
+        emit = Emitter(builder, dtype, lanes)
+        bits = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(columns, I64(lanes - 1)), bits)
+
+        def vector(v: Value) -> list[Value]:
+            at = builder.shl(v, bits)
+            inside = emit.mask(builder.sub(columns, at))
+
+            def tap(j: Value) -> list[Value]:
+                x = builder.sub(builder.add(at, builder.mul(j, step)), shift)
+                seen = builder.and_(inside, emit.mask_between(x, reach))
+
+                def row(y: Value, goal: Value, origin: Value) -> list[Value]:
+                    emit.store(emit.load(origin, seen), goal, inside)
+                    return [emit.offset(goal, columns), emit.offset(origin, source_row)]
+
+                goal = emit.offset(target, builder.add(builder.mul(j, target_tap), at))
+                emit.loop(rows, [goal, emit.offset(source, x)], row)
+                return []
+
+            emit.loop(taps, [], tap)
+            return []
+
+        emit.loop(vectors, [], vector)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        function = _function(emitter.builder, f"unfold_{dtype}_{lanes}", 10, body)
+        emitter.builder.call(function, args)
+
+    return _vector_function("unfold", dtype, lanes, 10, emit_call)
+
+
+@functools.lru_cache(maxsize=None)
+def fold_row(dtype: str, lanes: int) -> Any:
+    """`fold(row, count, source, lines, line_step, taps, tap_step, reach, shift, step)`.
+
+    row[x] += sum over i < lines, j < taps of source[i * line_step + j * tap_step + t] where t = x +
+    shift - j * step lies in 0 .. reach - 1; for x < count: the transpose of unfold, for one row of
+    the image. The row is loaded and stored once, whatever the number of taps.
+    """
+
+    def body(builder: ir.IRBuilder, *args: Value) -> None:
+        row, count, source, lines, line_step, taps, tap_step, reach, shift, step = args
+        emit = Emitter(builder, dtype, lanes)
+        bits = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), bits)
+        next_tap = builder.sub(tap_step, step)
+
+        def vector(v: Value) -> list[Value]:
+            at = builder.shl(v, bits)
+            place = emit.offset(row, at)
+            inside = emit.mask(builder.sub(count, at))
+            first = builder.add(at, shift)
+
+            def line(i: Value, start: Value, total: Value) -> list[Value]:
+                def tap(j: Value, origin: Value, total: Value) -> list[Value]:
+                    t = builder.sub(first, builder.mul(j, step))
+                    value = emit.load(origin, emit.mask_between(t, reach))
+                    return [emit.offset(origin, next_tap), emit.add(total, value)]
+
+                total = emit.loop(taps, [start, total], tap)[1]
+                return [emit.offset(start, line_step), total]
+
+            start = [emit.offset(source, first), emit.load(place, inside)]
+            emit.store(emit.loop(lines, start, line)[1], place, inside)
+            return []
+
+        emit.loop(vectors, [], vector)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        function = _function(emitter.builder, f"fold_{dtype}_{lanes}", 10, body)
+        emitter.builder.call(function, args)
+
+    return _vector_function("fold", dtype, lanes, 10, emit_call)
+
+
+@functools.lru_cache(maxsize=None)
+def window_block(dtype: str, lanes: int, mode: str, taps: int, step: int) -> Any:
+    """`window(target, target_row, source, source_row, tap, rows, count)`: sums or maxima of windows.
+
+    target[r * target_row + t] = mode of source[r * source_row + t * step + i * tap], i < taps;
+    mode is "sum" or "max" (NaN wins). `taps` and `step` are literals, the strides are not.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_row, source, source_row, tap, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        combine = emit.maximum if mode == "max" else emit.add
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            rest = builder.sub(count, at)
+
+            def row(r: Value, goal: Value, origin: Value) -> list[Value]:
+                value = emit.load_strided(origin, step, rest)
+                for i in range(1, taps):
+                    place = emit.offset(origin, builder.mul(tap, I64(i)))
+                    value = combine(value, emit.load_strided(place, step, rest))
+                emit.store(value, goal, emit.mask(rest))
+                return [emit.offset(goal, target_row), emit.offset(origin, source_row)]
+
+            first = emit.offset(source, builder.mul(at, I64(step)))
+            emit.loop(rows, [emit.offset(target, at), first], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"window_{mode}_{taps}_{step}_{dtype}_{lanes}"
+        emitter.builder.call(_function(emitter.builder, name, 7, block), args)
+
+    return _vector_function("window", dtype, lanes, 7, emit_call)
+
+
+@functools.lru_cache(maxsize=None)
+def spread_block(
+    dtype: str, lanes: int, mode: str, height: int, width: int, divisor: int = 1
+) -> Any:
+    """`spread(dx, x, x_row, out, dout, out_row, rows, count)`: the gradient of tiling windows.
+
+    Windows of `height` by `width` tile an image with lines `x_row` apart; window row r is at line
+    r * height. The first `count` columns of the image get dout / divisor of their window: "sum"
+    always, "max" where x equals out, and 0 elsewhere.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        dx, x, x_row, out, dout, out_row, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        windows = builder.sdiv(builder.add(count, I64(width - 1)), I64(width))
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(windows, I64(lanes - 1)), shift)
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            inside = emit.mask(builder.sub(windows, at))
+            first = builder.mul(at, I64(width))
+            masks = [
+                emit.mask(builder.sub(count, builder.add(first, I64(s * lanes))))
+                for s in range(width)
+            ]
+
+            def row(r: Value) -> list[Value]:
+                place = builder.add(builder.mul(r, out_row), at)
+                gradient = emit.load(emit.offset(dout, place), inside)
+                if divisor != 1:
+                    whole = ir.Constant(emit.vector, [float(divisor)] * lanes)
+                    gradient = builder.fdiv(gradient, whole)
+                if mode == "max":
+                    best = emit.load(emit.offset(out, place), inside)
+                line = builder.add(builder.mul(builder.mul(r, x_row), I64(height)), first)
+                for s in range(width):
+                    picks = [(s * lanes + i) // width for i in range(lanes)]
+                    wide = emit.shuffle(gradient, gradient, picks)
+                    if mode == "max":
+                        most = emit.shuffle(best, best, picks)
+                    for i in range(height):
+                        shift = builder.add(builder.mul(x_row, I64(i)), I64(s * lanes))
+                        shift = builder.add(line, shift)
+                        value = wide
+                        if mode == "max":
+                            here = emit.load(emit.offset(x, shift), masks[s])
+                            equal = builder.fcmp_ordered("==", here, most)
+                            value = builder.select(equal, wide, emit.zero)
+                        emit.store(value, emit.offset(dx, shift), masks[s])
+                return []
+
+            emit.loop(rows, [], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"spread_{mode}_{height}x{width}_{divisor}_{dtype}_{lanes}"
+        emitter.builder.call(_function(emitter.builder, name, 8, block), args)
+
+    return _vector_function("spread", dtype, lanes, 8, emit_call)
 
 
 @functools.lru_cache(maxsize=None)
@@ -349,33 +646,43 @@ def transpose(dtype: str, lanes: int) -> Any:
     target[c * target_row + r] = source[r * source_row + c] for r < rows, c < columns; squares of
     `lanes` by `lanes` elements are transposed in registers by log2(lanes) rounds of interleaving.
     """
-    size = {"float32": 4, "float64": 8}[dtype]
+    size = _size(dtype)
 
-    def square(builder: ir.IRBuilder, *args: Value) -> None:
-        target, target_row, source, source_row, rows, columns = args
-        emit = Emitter(builder, dtype, lanes)
-        across, down = emit.mask(columns), emit.mask(rows)
-        none = ir.Constant(across.type, [0] * lanes)
-        lines = []
-        for r in range(lanes):
-            inside = builder.icmp_signed("<", I64(r), rows)
-            mask = builder.select(inside, across, none)
-            lines.append(emit.load(emit.offset(source, builder.mul(source_row, I64(r))), mask))
-        half = lanes // 2
-        low = [i // 2 + (i % 2) * lanes for i in range(lanes)]
-        high = [i + half for i in low]
-        for _ in range(lanes.bit_length() - 1):
-            pairs = [(lines[i], lines[i + half]) for i in range(half)]
-            lines = [emit.shuffle(a, b, pick) for a, b in pairs for pick in (low, high)]
-        for c in range(lanes):
-            inside = builder.icmp_signed("<", I64(c), columns)
-            mask = builder.select(inside, down, none)
-            emit.store(lines[c], emit.offset(target, builder.mul(target_row, I64(c))), mask)
+    def square(full: bool) -> Callable:
+        def body(builder: ir.IRBuilder, *args: Value) -> None:
+            target, target_row, source, source_row, rows, columns = args
+            emit = Emitter(builder, dtype, lanes)
+            none = ir.Constant(ir.VectorType(I1, lanes), [0] * lanes)
+            across, down = emit.mask(columns), emit.mask(rows)
+
+            def place(base: Value, stride: Value, i: int, limit: Value, mask: Value) -> tuple:
+                inside = builder.icmp_signed("<", I64(i), limit)
+                mask = None if full else builder.select(inside, mask, none)
+                return emit.offset(base, builder.mul(stride, I64(i))), mask
+
+            lines = [
+                emit.load(*place(source, source_row, r, rows, across)) for r in range(lanes)
+            ]
+            half = lanes // 2
+            low = [i // 2 + (i % 2) * lanes for i in range(lanes)]
+            high = [i + half for i in low]
+            for _ in range(lanes.bit_length() - 1):
+                pairs = [(lines[i], lines[i + half]) for i in range(half)]
+                lines = [emit.shuffle(a, b, pick) for a, b in pairs for pick in (low, high)]
+            for c, line in enumerate(lines):
+                emit.store(line, *place(target, target_row, c, columns, down))
+
+        return body
 
     def emit_call(emitter: Emitter, *args: Value) -> None:
         builder = emitter.builder
-        function = _function(builder, f"transpose_{dtype}_{lanes}", 6, square)
-        builder.call(function, args)
+        name = f"transpose_{dtype}_{lanes}"
+        whole = builder.and_(*(builder.icmp_signed("==", n, I64(lanes)) for n in args[4:]))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                builder.call(_function(builder, name, 6, square(True)), args)
+            with otherwise:
+                builder.call(_function(builder, name + "_masked", 6, square(False)), args)
 
     one_square = _vector_function("square", dtype, lanes, 6, emit_call)
 
@@ -405,7 +712,7 @@ def dot_rows(dtype: str, lanes: int) -> Any:
     Rows of A and b are contiguous along k. Rows go four at a time and then one at a time; a row's
     sum has the same order of additions in every call that starts at a multiple of four.
     """
-    size = {"float32": 4, "float64": 8}[dtype]
+    size = _size(dtype)
 
     def rows_of(height: int, unroll: int) -> Any:
         def body(builder: ir.IRBuilder, *args: Value) -> None:

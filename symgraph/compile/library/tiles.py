@@ -8,7 +8,9 @@ rows * vectors accumulators, one row of B and, without broadcasting loads, one s
 import functools
 from dataclasses import dataclass
 
-FLOATS = {"float32": 4, "float64": 8}
+import numpy as np
+
+FLOATS = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,28 @@ class Tile:
     @property
     def itemsize(self) -> int:
         """Bytes of an element."""
-        return FLOATS[self.dtype]
+        return np.dtype(self.dtype).itemsize
 
 
-@functools.lru_cache(maxsize=None)
-def host_tile(dtype: str) -> Tile:
-    """The tile for "float32" or "float64" on the processor that runs this program."""
+@functools.cache
+def _vector_bytes() -> int:
+    """Bytes of a vector register of this processor."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        width, rows, vectors = 64, 12, 2
-    elif features.get("avx2") and features.get("fma"):
-        width, rows, vectors = 32, 6, 2
-    elif features.get("neon") or features.get("asimd"):
-        width, rows, vectors = 16, 7, 3
-    else:
-        width, rows, vectors = 16, 4, 2
-    return Tile(dtype, width // FLOATS[dtype], rows, vectors)
+    if features.get("avx512f") and features.get("avx512bw"):
+        return 64
+    return 32 if features.get("avx2") and features.get("fma") else 16
+
+
+@functools.cache
+def host_lanes(dtype: str) -> int:
+    """Lanes of a vector of `dtype`; at most 16, since masks of more cost more than they save."""
+    return min(16, _vector_bytes() // np.dtype(dtype).itemsize)
+
+
+@functools.cache
+def host_tile(dtype: str) -> Tile:
+    """The tile for "float32" or "float64" on this processor."""
+    rows, vectors = {64: (12, 2), 32: (6, 2), 16: (6, 3)}[_vector_bytes()]
+    return Tile(dtype, host_lanes(dtype), rows, vectors)

@@ -1,0 +1,314 @@
+"""Fusion: which nodes become one kernel, which results are kept in memory.
+
+Walking the nodes backwards, every result is either *inlined* into the kernels that load it (its
+`compute` takes the place of the load), or gets memory and a step of its own. A result is inlined
+where that costs no work twice: it is nearly free, or a single kernel loads it once, at indices
+that are a prefix of the loops around the load, so that the printer can compute it once per value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from symgraph import expr as E
+from symgraph.compile.sizes import Sizes
+from symgraph.expr import Expr, Fold, Index, Load
+from symgraph.graph import Apply, LibraryCall, Shape, Variable
+
+MAX_CALLS = 150  # a kernel that is larger is cut: compile time grows faster than its size
+CHEAP = 4  # a result of at most this cost and one load is computed again rather than stored
+
+Nest = tuple[Index, ...]
+
+
+@dataclass(eq=False)
+class Kernel:
+    """Loops with stores at their innermost level; folds inside the values have their own loops."""
+
+    loops: tuple[Index, ...]
+    stores: list[tuple[Variable, tuple[Expr, ...], Expr]]
+    nodes: list[Apply]
+    position: int
+    ordered: bool = False
+    calls: int = 0
+    inlined: dict[Expr, Expr] = field(default_factory=dict)
+
+    def resolve(self) -> None:
+        """Replace the loads of inlined results by what computes them."""
+        if self.inlined:
+            roots = [e for _, target, value in self.stores for e in (*target, value)]
+            done = _resolve(roots, self.inlined)
+            self.stores = [
+                (v, tuple(done[t] for t in target), done[value]) for v, target, value in self.stores
+            ]
+            self.inlined = {}
+
+    def loads(self) -> list[Load]:
+        roots = [e for _, target, value in self.stores for e in (*target, value)]
+        return [e for e in E.walk(roots) if type(e) is Load]
+
+    @property
+    def is_fallible(self) -> bool:
+        """Whether it may meet data that it must refuse (an index out of range)."""
+        return any(E.is_fallible(e) for _, t, v in self.stores for e in E.walk((*t, v)))
+
+
+@dataclass(eq=False)
+class Library:
+    """A library kernel's call."""
+
+    node: Apply
+    call: LibraryCall
+    position: int
+
+
+@dataclass(eq=False)
+class Python:
+    """A node whose meaning runs in Python."""
+
+    node: Apply
+    position: int
+
+
+Work = Kernel | Library | Python
+
+
+def _resolve(roots: Iterable[Expr], inlined: dict[Expr, Expr]) -> dict[Expr, Expr]:
+    done: dict[Expr, Expr] = {}
+    stack = list(roots)
+    while stack:
+        expr = stack[-1]
+        if expr in done:
+            stack.pop()
+            continue
+        replacement = inlined.get(expr)
+        needs = (replacement,) if replacement is not None else expr.args
+        waiting = [a for a in needs if a not in done]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        if replacement is not None:
+            done[expr] = done[replacement]
+        else:
+            args = tuple(done[a] for a in expr.args)
+            done[expr] = expr if args == expr.args else E.with_args(expr, args)
+    return done
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where a result goes: `slot` is the output, or the shared variable, that receives it."""
+
+    slot: Variable
+    value: Variable
+    is_update: bool
+
+
+@dataclass
+class Fused:
+    """The work in order, and where results live: `stored_as` names the slot that a result is
+    written to directly, `views` the results that only show another's memory."""
+
+    work: list[Work]
+    commits: list[Kernel]  # stores into shared variables, after everything that can fail
+    stored_as: dict[Variable, Variable]
+    views: dict[Variable, Variable]
+    materialized: set[Variable]
+
+
+def contiguous(shape: Sequence[Expr]) -> Shape:
+    """The strides, in elements, of a C-contiguous array."""
+    strides: list[Expr] = []
+    step: Expr = E.ONE
+    for size in reversed(shape):
+        strides.append(E.ZERO if size is E.ONE else step)
+        step = E.mul(size, step)
+    return tuple(reversed(strides))
+
+
+def is_contiguous(shape: Sequence[Expr], strides: Sequence[Expr]) -> bool:
+    """Whether these strides are those of a contiguous array, wherever the size is not 1."""
+    return all(
+        size is E.ONE or have is want
+        for size, have, want in zip(shape, strides, contiguous(shape), strict=True)
+    )
+
+
+class _Fuser:
+    def __init__(self, nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink]) -> None:
+        self.nodes, self.sizes = nodes, sizes
+        self.uses: dict[Variable, dict[Kernel, dict[Load, Nest]]] = {}
+        self.needs: dict[Variable, str] = {}  # memory that someone needs: contiguous or strided
+        self.work: list[Work] = []
+        self.stored_as: dict[Variable, Variable] = {}
+        self.views: dict[Variable, Variable] = {}
+        self.materialized: set[Variable] = set()
+        self.sinks: dict[Kernel, Sink] = {}
+        place = {node: k for k, node in enumerate(nodes)}
+        for sink in sinks:
+            owner = sink.value.owner
+            position = 2 * place[owner] + 1 if owner is not None else -1
+            loops, indices = self.loop_over(sink.value)
+            value = E.load(sink.value, indices)
+            kernel = Kernel(loops, [(sink.slot, indices, value)], [], position)
+            self.sinks[kernel] = sink
+            self.work.append(kernel)
+            self.register(kernel, [value], loops)
+
+    def loop_over(self, variable: Variable) -> tuple[Nest, tuple[Expr, ...]]:
+        """Loops over the elements of `variable`, none along axes of known size 1."""
+        shape = self.sizes.shape(variable)
+        pattern = variable.type.broadcastable  # type: ignore[attr-defined]
+        indices = tuple(
+            E.ZERO if one or size is E.ONE else E.index(size)
+            for one, size in zip(pattern, shape, strict=True)
+        )
+        return tuple(i for i in indices if type(i) is Index), indices
+
+    def register(self, kernel: Kernel, roots: Sequence[Expr], nest: Nest) -> None:
+        """Note every load below `roots`, with the loops around it."""
+        seen: set[Expr] = set()
+        stack = [(e, nest) for e in roots]
+        while stack:
+            expr, around = stack.pop()
+            if expr in seen or expr.is_host:
+                continue
+            seen.add(expr)
+            if type(expr) is Load:
+                self.uses.setdefault(expr.head, {}).setdefault(kernel, {}).setdefault(expr, around)
+            elif type(expr) is Fold:
+                around = around + expr.axes
+            else:
+                kernel.calls += 1
+            stack.extend((a, around) for a in expr.args)
+
+    def run(self) -> Fused:
+        for position in range(len(self.nodes) - 1, -1, -1):
+            node = self.nodes[position]
+            used = any(v in self.uses or v in self.needs for v in node.outputs)
+            if used:
+                self.place(node, 2 * position)
+        commits = [k for k, s in self.sinks.items() if s.is_update]
+        work = [w for w in self.work if w not in set(commits)]
+        for item in self.work:
+            if isinstance(item, Kernel):
+                item.resolve()
+        work.sort(key=lambda w: w.position)
+        return Fused(work, commits, self.stored_as, self.views, self.materialized)
+
+    # -- one node ---------------------------------------------------------------------------------
+
+    def place(self, node: Apply, position: int) -> None:
+        op, output = node.op, node.outputs[0]
+        if op.view_of is not None and self.place_view(node):
+            return
+        if op.compute is not None:
+            if output not in self.needs and self.try_inline(node):
+                return
+            loops, indices = self.loop_over(output)
+            value = op.compute(node, indices, self.sizes)
+            kernel = Kernel(loops, [(output, indices, value)], [node], position)
+            self.work.append(kernel)
+            self.register(kernel, [value], loops)
+            self.keep(node)
+        elif op.assemble is not None:
+            for write in op.assemble(node, self.sizes):
+                store = (output, write.target, write.value)
+                kernel = Kernel(write.loops, [store], [node], position, write.ordered)
+                self.work.append(kernel)
+                self.register(kernel, [*write.target, write.value], write.loops)
+            self.drop_own_loads(output)
+            self.keep(node)
+        elif op.lowering is not None:
+            call = op.lowering(node, self.sizes)
+            for k, operand in enumerate(call.inputs):
+                self.need(operand, "strided" if f"in{k}" in call.strided else "contiguous")
+            self.work.append(Library(node, call, position))
+            self.keep(node)
+        else:
+            for operand in node.inputs:
+                self.need(operand, "contiguous")
+            self.work.append(Python(node, position))
+            self.keep(node)
+
+    def need(self, variable: Variable, how: str) -> None:
+        if self.needs.get(variable) != "contiguous":
+            self.needs[variable] = how
+
+    def drop_own_loads(self, output: Variable) -> None:
+        """An assembling kernel may load what it has stored: that is no use of a result."""
+        for kernel in list(self.uses.get(output, ())):
+            if kernel.stores[0][0] is output:
+                del self.uses[output][kernel]
+
+    def keep(self, node: Apply) -> None:
+        """Give the results of `node` memory: an output's own where one wants just this."""
+        for output in node.outputs:
+            self.materialized.add(output)
+            for kernel in self.uses.get(output, ()):
+                sink = self.sinks.get(kernel)
+                plain = sink is not None and sink.value is output and not kernel.inlined
+                if plain and sink is not None and not sink.is_update:
+                    self.stored_as[output] = sink.slot
+                    self.work.remove(kernel)
+                    del self.sinks[kernel]
+                    break
+
+    def place_view(self, node: Apply) -> bool:
+        """Try to let output 0 show the memory of an input."""
+        op, output = node.op, node.outputs[0]
+        assert op.view_of is not None
+        source = node.inputs[op.view_of]
+        need = self.needs.get(output)
+        if need is None and op.compute is not None and self.try_inline(node):
+            return True
+        shape = self.sizes.shape(output)
+        view = op.view(node, contiguous(self.sizes.shape(source)), self.sizes)
+        if view is None or (need == "contiguous" and not is_contiguous(shape, view[1])):
+            return False
+        exact = op.compute is None or need == "contiguous"
+        self.need(source, "contiguous" if exact else "strided")
+        self.views[output] = source
+        return True
+
+    def try_inline(self, node: Apply) -> bool:
+        output = node.outputs[0]
+        kernels = self.uses[output]
+        loads = [(k, load, nest) for k, found in kernels.items() for load, nest in found.items()]
+        values = [node.op.compute(node, load.args, self.sizes) for _, load, _ in loads]  # type: ignore[misc]
+        cost, count, folds = _cost(values[0])
+        if any(k.calls + cost[1] > MAX_CALLS for k in kernels):
+            return False
+        is_cheap = not folds and (cost[0] == 0 or (cost[0] <= CHEAP and count <= 1))
+        if not is_cheap:
+            if len(loads) > 1:
+                return False
+            _, load, nest = loads[0]
+            used = {e for e in E.walk(load.args) if type(e) is Index}
+            if used != set(nest[: len(used)]) or (folds and nest and not used):
+                return False
+        for (kernel, load, nest), value in zip(loads, values, strict=True):
+            kernel.inlined[load] = value
+            if node not in kernel.nodes:
+                kernel.nodes.append(node)
+            self.register(kernel, [value], nest)
+        del self.uses[output]
+        return True
+
+
+def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
+    """((cost, calls), loads, folds) of computing `value` once."""
+    calls = [e for e in E.walk([value]) if type(e) is E.Call and not e.is_host]
+    every = E.walk([value])
+    address = {a for e in every if type(e) is Load for i in e.args for a in E.walk([i])}
+    work = sum(e.head.cost for e in calls if e not in address)
+    loads = sum(type(e) is Load for e in every)
+    folds = sum(type(e) is Fold for e in every)
+    return (work, len(calls)), loads, folds
+
+
+def fuse(nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink]) -> Fused:
+    """Group `nodes` (in topological order) into kernels, library calls and Python steps."""
+    return _Fuser(nodes, sizes, sinks).run()

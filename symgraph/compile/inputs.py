@@ -1,0 +1,94 @@
+"""`In` and `Out`: what a function's inputs and outputs may say of themselves.
+
+Source: Theano, library/compile/io.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from symgraph.errors import explain
+from symgraph.graph import Variable
+from symgraph.shared import SharedVariable, shared
+from symgraph.types import TensorType
+from symgraph.variable import as_tensor_variable
+
+
+class In:
+    """An input: `value` is its default; with `update` (an expression) it keeps state: after each
+    call its value becomes that of the expression. `strict` refuses all but exact arrays.
+
+    `mutable`, `borrow`, `implicit` and `autoname` are accepted as in Theano; arguments are never
+    modified.
+    """
+
+    def __init__(
+        self,
+        variable: Variable,
+        name: str | None = None,
+        value: Any = None,
+        update: Any = None,
+        mutable: bool | None = None,
+        strict: bool = False,
+        allow_downcast: bool | None = None,
+        autoname: bool = True,
+        implicit: bool | None = None,
+        borrow: bool | None = None,
+        shared: bool = False,
+    ) -> None:
+        if not isinstance(variable, Variable):
+            raise TypeError(
+                explain("In", "the input is not a variable", got=repr(variable),
+                        expected="a symbolic variable such as T.matrix('x')")
+            )  # fmt: skip
+        self.variable = variable
+        self.name = name if name is not None else variable.name
+        self.strict = strict
+        self.allow_downcast = allow_downcast
+        self.mutable, self.borrow, self.implicit = mutable, borrow, implicit
+        kind = variable.type
+        self.dtype = kind.dtype if isinstance(kind, TensorType) else None
+        self.ndim = kind.ndim
+        self.is_plain = isinstance(kind, TensorType) and not any(kind.broadcastable)
+        self.state: Any = None
+        self.update = None
+        self.value = value
+        if value is not None and not isinstance(value, SharedVariable):
+            self.value = kind.filter(value, strict=strict, allow_downcast=allow_downcast)
+        if update is not None:
+            if value is None:
+                raise TypeError(f"In: the input {self} has an update and needs an initial value")
+            self.update = as_tensor_variable(update)
+            self.state = value if isinstance(value, SharedVariable) else _state(self.value, kind)
+
+    def __str__(self) -> str:
+        return str(self.name or self.variable)
+
+
+def _state(value: Any, kind: Any) -> Any:
+    return shared(value, broadcastable=kind.broadcastable)
+
+
+class Out:
+    """An output; `borrow=True` allows a result that later calls may overwrite."""
+
+    def __init__(self, variable: Any, borrow: bool = False) -> None:
+        self.variable = as_tensor_variable(variable)
+        self.borrow = borrow
+
+
+def as_input(item: Any, allow_downcast: bool | None) -> In:
+    """An `In` from a variable, or as it is."""
+    if isinstance(item, In):
+        return item
+    if isinstance(item, (tuple, list)):
+        raise TypeError(
+            f"function: an input is a variable or symgraph.In(variable, value=..., update=...), "
+            f"got {item!r}"
+        )
+    if not isinstance(item, Variable):
+        raise TypeError(
+            explain("function", "an input is not a variable", got=repr(item),
+                    expected="a symbolic variable, or In(variable, ...)")
+        )  # fmt: skip
+    return In(item, allow_downcast=allow_downcast)

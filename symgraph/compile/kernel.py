@@ -1,0 +1,227 @@
+"""From a fused kernel to loops over memory: addresses, collapsed loops, reductions cut in two.
+
+After this stage an element is read as `Load(operand, (address,))`: the operand is a place in
+memory (a base and an offset), the address is linear in the loop variables where it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from symgraph import expr as E
+from symgraph.compile.fuse import Kernel, Nest
+from symgraph.expr import Expr, Fold, Index, Load
+from symgraph.graph import Apply, Variable
+
+SPLIT = 64  # chunks into which the reduction of a whole array is cut
+SPLITTABLE = {"sum", "prod", "max", "min", "any", "all"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a variable lies: `root` owns the memory; offset and strides are in elements."""
+
+    root: Variable
+    offset: Expr
+    strides: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array that a kernel touches: element 0 is `offset` elements into the memory of `root`."""
+
+    root: Variable
+    offset: Expr
+    dtype: str
+
+
+@dataclass
+class LoopNest:
+    """A kernel over memory. `partial` is set for the first half of a reduction cut in two."""
+
+    loops: Nest
+    stores: list[tuple[Operand, Expr, Expr]]
+    nodes: list[Apply]
+    ordered: bool = False
+    is_fallible: bool = False
+
+
+def lower(
+    kernel: Kernel, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
+) -> list[LoopNest]:
+    """The loop nests of `kernel`, in order. `temporary(dtype, shape)` makes room for partial sums."""
+    nest = _addressed(kernel, layout)
+    nest = _collapsed(nest)
+    return _split(nest, layout, temporary)
+
+
+def _operand(variable: Variable, layout: Layout) -> Operand:
+    return Operand(layout.root, layout.offset, variable.type.dtype)  # type: ignore[attr-defined]
+
+
+def fetch(operand: Operand, address: Expr) -> Load:
+    """The element at `address` of an operand; float16 is loaded as float32."""
+    dtype = "float32" if operand.dtype == "float16" else operand.dtype
+    return E._intern(Load, operand, (address,), dtype, False)  # type: ignore[no-any-return]
+
+
+def _address(indices: Sequence[Expr], strides: Sequence[Expr]) -> Expr:
+    total: Expr = E.ZERO
+    for i, stride in zip(indices, strides, strict=True):
+        total = E.add(total, E.mul(i, stride))
+    return total
+
+
+def _addressed(kernel: Kernel, layout: Callable[[Variable], Layout]) -> LoopNest:
+    new: dict[Expr, Expr] = {}
+    roots = [e for _, target, value in kernel.stores for e in (*target, value)]
+    for expr in E.walk(roots):
+        args = tuple(new[a] for a in expr.args)
+        if type(expr) is Load:
+            place = layout(expr.head)
+            new[expr] = fetch(_operand(expr.head, place), _address(args, place.strides))
+        else:
+            new[expr] = expr if args == expr.args else E.with_args(expr, args)
+    stores = []
+    for variable, target, value in kernel.stores:
+        place = layout(variable)
+        address = _address([new[t] for t in target], place.strides)
+        stores.append((_operand(variable, place), address, new[value]))
+    return LoopNest(kernel.loops, stores, kernel.nodes, kernel.ordered, kernel.is_fallible)
+
+
+# ---- collapsing ----------------------------------------------------------------------------------
+
+
+def _collapsed(nest: LoopNest) -> LoopNest:
+    """Merge neighbouring loops that walk memory as one would."""
+    roots = [value for _, _, value in nest.stores]
+    every = E.walk([e for _, address, value in nest.stores for e in (address, value)])
+    addresses = {address for _, address, _ in nest.stores}
+    addresses |= {e.args[0] for e in every if type(e) is Load}
+    forms = {address: E.linear(address) for address in addresses}
+    tied = _tied(roots, forms)
+    groups = [list(nest.loops)] + [list(e.axes) for e in every if type(e) is Fold]
+    merged: dict[Index, tuple[Index, Expr]] = {}  # loop -> (merged loop, its step there)
+    chains: dict[tuple[Index, ...], tuple[Index, ...]] = {}
+    for group in groups:
+        chains[tuple(group)] = _merge(group, forms, tied, merged)
+    if not merged:
+        return nest
+    new: dict[Expr, Expr] = {}
+
+    def rebuilt(address: Expr) -> Expr:
+        terms, rest = forms[address]
+        total = rest if rest.is_host else E.substitute(rest, {k: v for k, v in new.items() if v is not k})
+        for i, coefficient in terms.items():
+            if i not in merged:
+                total = E.add(total, E.mul(i, coefficient))
+            elif merged[i][1] is E.ONE:  # the innermost of its group carries the stride
+                total = E.add(total, E.mul(merged[i][0], coefficient))
+        return total
+
+    for expr in every:
+        if type(expr) is Load:
+            new[expr] = fetch(expr.head, rebuilt(expr.args[0]))
+        elif type(expr) is Fold:
+            new[expr] = E.fold(expr.kind, chains[expr.axes], new[expr.args[0]], expr.dtype)
+        else:
+            args = tuple(new[a] for a in expr.args)
+            new[expr] = expr if args == expr.args else E.with_args(expr, args)
+    stores = [(operand, rebuilt(address), new[value]) for operand, address, value in nest.stores]
+    loops = chains[tuple(nest.loops)]
+    return LoopNest(loops, stores, nest.nodes, nest.ordered, nest.is_fallible)
+
+
+def _tied(roots: Sequence[Expr], forms: dict[Expr, tuple[dict[Index, Expr], Expr]]) -> set[Index]:
+    """Loop variables that are used other than linearly in an address: these loops stay."""
+    tied: set[Index] = set()
+    stack = [rest for _, rest in forms.values()] + list(roots)
+    seen: set[Expr] = set()
+    while stack:
+        expr = stack.pop()
+        if expr in seen:
+            continue
+        seen.add(expr)
+        if type(expr) is Index:
+            tied.add(expr)
+        elif type(expr) is Fold and expr.kind in ("argmax", "argmin"):
+            stack.append(expr.args[0])
+        elif type(expr) is not Load:
+            stack.extend(expr.args)
+    return tied
+
+
+def _merge(
+    group: list[Index],
+    forms: dict[Expr, tuple[dict[Index, Expr], Expr]],
+    tied: set[Index],
+    merged: dict[Index, tuple[Index, Expr]],
+) -> tuple[Index, ...]:
+    """Merge runs of `group`; fills `merged` for the loops that went into one."""
+    runs: list[list[Index]] = []
+    for inner in group:
+        if runs and inner not in tied and runs[-1][-1] not in tied:
+            outer = runs[-1][-1]
+            extent = inner.extent
+            if extent.is_host and all(
+                E.mul(extent, terms.get(inner, E.ZERO)) is terms.get(outer, E.ZERO)
+                for terms, _ in forms.values()
+            ):
+                runs[-1].append(inner)
+                continue
+        runs.append([inner])
+    result = []
+    for run in runs:
+        if len(run) == 1:
+            result.append(run[0])
+            continue
+        extent = E.ONE
+        for i in reversed(run):
+            extent = E.mul(i.extent, extent)
+        joint = E.index(extent)
+        for i in run:
+            merged[i] = (joint, E.ONE if i is run[-1] else E.ZERO)
+        result.append(joint)
+    return tuple(result)
+
+
+# ---- reductions of whole arrays ------------------------------------------------------------------
+
+
+def _split(
+    nest: LoopNest, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
+) -> list[LoopNest]:
+    """Cut each reduction that has no loops around it into chunks, added up in order afterwards."""
+    if nest.loops or nest.ordered:
+        return [nest]
+    values = [value for _, _, value in nest.stores]
+    folds = [e for e in E.walk(values) if type(e) is Fold and e.kind in SPLITTABLE]
+    folds = [f for f in folds if not any(f is not g and f in E.walk([g]) for g in folds)]
+    table: dict[Expr, Expr] = {}
+    nests: list[LoopNest] = []
+    for fold in folds:
+        first = fold.axes[0]
+        if type(first.extent) is E.Const and first.extent.value <= SPLIT:
+            continue
+        count = E.minimum(first.extent, SPLIT)
+        step = E.floordiv(E.add(first.extent, E.sub(count, 1)), E.maximum(count, 1))
+        chunk = E.index(count)
+        start = E.mul(chunk, step)
+        length = E.maximum(E.minimum(step, E.sub(first.extent, start)), 0)
+        inner = E.index(length)
+        body = _shift(fold.args[0], first, E.add(start, inner))
+        part = E.fold(fold.kind, (inner, *fold.axes[1:]), body, fold.dtype)
+        partial = temporary(fold.dtype, (count,))
+        place = layout(partial)
+        operand = _operand(partial, place)
+        nests.append(LoopNest((chunk,), [(operand, chunk, part)], nest.nodes, False, nest.is_fallible))
+        again = E.index(count)
+        table[fold] = E.fold(fold.kind, (again,), fetch(operand, again), fold.dtype)
+    stores = [(o, a, E.substitute(value, table)) for o, a, value in nest.stores]
+    return [*nests, LoopNest((), stores, nest.nodes, False, nest.is_fallible)]
+
+
+def _shift(body: Expr, axis: Index, position: Expr) -> Expr:
+    return E.substitute(body, {axis: position})

@@ -1,0 +1,339 @@
+"""The plan: steps in order, where everything lies, and what is allocated when.
+
+Input: fused work. Output: a `Plan`, a list of segments of steps. A segment ends where sizes have
+to be read from a result (a Python step of unknown size, an integer computed by a kernel): most
+functions have a single segment, and then everything is bound once per set of sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from symgraph import expr as E
+from symgraph.compile import library
+from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work, contiguous
+from symgraph.compile.host import leaves
+from symgraph.compile.kernel import Layout, LoopNest, lower
+from symgraph.compile.printer import Printed, print_kernel
+from symgraph.compile.sizes import Sizes
+from symgraph.expr import Expr
+from symgraph.graph import Apply, Shape, Variable
+from symgraph.types import TensorType
+
+ERRORS, WORKSPACE = "errors", "workspace"  # operands that are no variable's
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """A library kernel's temporary: `size` gives its shape from the operands' concrete shapes."""
+
+    name: str
+    size: Callable[[library.Shapes], tuple[int, ...]]
+    shapes: dict[str, Shape]
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryStage:
+    """One stage of a library kernel, with the operands' shapes and strides."""
+
+    stage: library.Stage
+    shapes: dict[str, Shape]
+    strides: dict[str, Shape]
+    temporaries: Mapping[str, tuple[str, Callable[[library.Shapes], tuple[int, ...]]]]
+
+    def host(self) -> list[Expr]:
+        both = (*self.shapes.values(), *self.strides.values())
+        return [e for shape in both for e in shape]
+
+    def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
+        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes."""
+        shapes = {n: tuple(value[e] for e in s) for n, s in self.shapes.items()}
+        strides = {n: tuple(value[e] for e in s) for n, s in self.strides.items()}
+        for name, (_, size) in self.temporaries.items():
+            shapes[name] = tuple(size(shapes))
+        sizes: list[int] = []
+        for name in self.stage.operands:
+            if name != "work":
+                dense = dense_strides(shapes[name])
+                given = strides.get(name, dense)
+                # the stride of an axis of size 1 says nothing: give a sensible one
+                both = zip(shapes[name], given, dense, strict=True)
+                sizes += [*shapes[name], *(d if n == 1 else s for n, s, d in both)]
+        workspace = -(-self.stage.workspace(shapes) // 64) * 64
+        if "work" in self.stage.operands:
+            sizes.append(workspace)
+        return sizes, self.stage.extent(shapes), self.stage.grain(shapes), workspace
+
+
+def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides, in elements, of a C-contiguous array of concrete shape."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+@dataclass(eq=False)
+class Step:
+    """One native step: its kernel's source, operands (root, offset) and host parameters.
+
+    A library stage computes its sizes, extent, grain and workspace from the concrete shapes.
+    """
+
+    source: str
+    operands: list[tuple[Variable | str, Expr]]
+    sizes: list[Expr]
+    nodes: list[Apply]
+    extent: Expr | None = None
+    grain: Expr | None = None
+    workspace: int = 0
+    library: LibraryStage | None = None
+    loops: LoopNest | None = None
+
+    @property
+    def writes(self) -> int:
+        """How many of the operands, from the first, are written."""
+        if self.library is not None:
+            return sum(not n.startswith(("in", "work")) for n in self.library.stage.operands)
+        return len({o for o, _, _ in self.loops.stores}) if self.loops else 1
+
+    def host(self) -> list[Expr]:
+        """Every host expression that binding this step needs."""
+        exprs = [offset for _, offset in self.operands] + list(self.sizes)
+        if self.extent is not None and self.grain is not None:
+            exprs += [self.extent, self.grain]
+        return exprs + (self.library.host() if self.library is not None else [])
+
+
+@dataclass(eq=False)
+class PythonStep:
+    """A node that runs in Python; inputs are arrays of these layouts."""
+
+    node: Apply
+    inputs: list[tuple[Variable, Layout, Shape]]
+
+    def host(self) -> list[Expr]:
+        return [e for _, at, shape in self.inputs for e in (at.offset, *at.strides, *shape)]
+
+
+@dataclass
+class Plan:
+    """Steps in order, `segments` as ranges of them, and the memory they use.
+
+    `temporaries` maps every root that the plan allocates to its shape; `unsized` are results of
+    Python steps whose shape is known only once they are there. `in_place` maps the slots of
+    updates to the shared variables whose memory they overwrite when the sizes agree.
+    """
+
+    steps: list[Step | PythonStep]
+    segments: list[tuple[int, int]]
+    temporaries: dict[Variable, Shape]
+    scratch: dict[Variable, Scratch]
+    unsized: set[Variable]
+    slots: dict[Variable, Shape]
+    in_place: dict[Variable, Variable]
+    late: list[Variable]  # results that later segments read sizes from
+    layouts: dict[Variable, Layout]
+    sizes: Sizes
+
+
+def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink], use_library: bool) -> Plan:
+    return _Planner(fused, sizes, sinks, use_library).run()
+
+
+class _Planner:
+    def __init__(
+        self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink], use_library: bool
+    ) -> None:
+        self.fused, self.sizes, self.use_library = fused, sizes, use_library
+        self.slots = {s.slot: sizes.shape(s.value) for s in sinks}
+        self.updates = {s.slot: s for s in sinks if s.is_update}
+        self.layouts: dict[Variable, Layout] = {}
+        self.temporaries: dict[Variable, Shape] = {}
+        self.scratch: dict[Variable, Scratch] = {}
+        self.unsized: set[Variable] = set()
+        self.steps: list[Step | PythonStep] = []
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def shape(self, variable: Variable) -> Shape:
+        return self.slots[variable] if variable in self.slots else self.sizes.shape(variable)
+
+    def layout(self, variable: Variable) -> Layout:
+        """Where `variable` lies. Chains of views are followed iteratively."""
+        chain = [variable]
+        while chain[-1] not in self.layouts and chain[-1] in self.fused.views:
+            chain.append(self.fused.views[chain[-1]])
+        for item in reversed(chain):
+            if item in self.layouts:
+                continue
+            source = self.fused.views.get(item)
+            if source is None:
+                self.layouts[item] = self.own(item)
+                continue
+            below, node = self.layouts[source], item.owner
+            assert node is not None
+            view = node.op.view(node, below.strides, self.sizes)
+            assert view is not None, f"{node} cannot be a view of {source}"
+            self.layouts[item] = Layout(below.root, E.add(below.offset, view[0]), tuple(view[1]))
+        return self.layouts[variable]
+
+    def own(self, variable: Variable) -> Layout:
+        root = self.fused.stored_as.get(variable, variable)
+        if root in self.fused.materialized and root not in self.temporaries:
+            self.temporaries[root] = self.shape(root)
+        return Layout(root, E.ZERO, contiguous(self.shape(variable)))
+
+    def temporary(self, dtype: str, shape: Sequence[Expr]) -> Variable:
+        variable = TensorType(dtype, (False,) * len(shape)).make_variable()
+        self.temporaries[variable] = tuple(shape)
+        self.layouts[variable] = Layout(variable, E.ZERO, contiguous(tuple(shape)))
+        return variable
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    def run(self) -> Plan:
+        work = list(self.fused.work)
+        commits, late_updates = self.order_commits()
+        in_place = {k.stores[0][0]: self.updates[k.stores[0][0]] for k in commits}
+        for item in [*work, *late_updates, *commits]:
+            self.add(item)
+        segments, late = self.segment()
+        shared = {slot: _target(sink) for slot, sink in in_place.items()}
+        return Plan(
+            self.steps, segments, self.temporaries, self.scratch, self.unsized, self.slots, shared, late,
+            self.layouts, self.sizes,
+        )  # fmt: skip
+
+    def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
+        """Updates that may overwrite the old value, in an order that lets all others read it first;
+        and those that may not: they fill a new array, which replaces the old one at the end."""
+        targets = {k: _target(self.updates[k.stores[0][0]]) for k in self.fused.commits}
+        reads = {k: self._reads(k) for k in self.fused.commits}
+        remaining, ordered, separate = list(self.fused.commits), [], []
+        for kernel in list(remaining):
+            if kernel.is_fallible or not self._may_overwrite(kernel, targets[kernel]):
+                remaining.remove(kernel)
+                separate.append(kernel)
+        while remaining:
+            readers: dict[Variable, int] = {}
+            for kernel in remaining:
+                for variable in reads[kernel]:
+                    readers[variable] = readers.get(variable, 0) + 1
+            free = [
+                k for k in remaining
+                if readers.get(targets[k], 0) - (targets[k] in reads[k]) == 0
+            ]  # fmt: skip
+            for kernel in free:
+                remaining.remove(kernel)
+                ordered.append(kernel)
+            if not free:
+                separate.append(remaining.pop())
+        return ordered, separate
+
+    def _reads(self, kernel: Kernel) -> set[Variable]:
+        return {self.layout(load.head).root for load in kernel.loads()}
+
+    def _may_overwrite(self, kernel: Kernel, target: Variable) -> bool:
+        """Whether each element of the old value is read only to make the same of the new one."""
+        _, indices, _ = kernel.stores[0]
+        strides = contiguous(self.shape(target))
+        return all(
+            load.args == indices and self.layout(load.head).strides == strides
+            for load in kernel.loads()
+            if self.layout(load.head).root is target
+        )
+
+    def add(self, item: Work) -> None:
+        if isinstance(item, Kernel):
+            for nest in lower(item, self.layout, self.temporary):
+                self.steps.append(self.native(nest, print_kernel(nest)))
+        elif isinstance(item, Library) and self.use_library:
+            self.add_library(item)
+        else:
+            node = item.node
+            inputs = [(v, self.layout(v), self.shape(v)) for v in node.inputs]
+            for output in node.outputs:
+                self.layout(output)
+                if any(e is E.dim(output, a) for a, e in enumerate(self.shape(output))):
+                    self.unsized.add(output)
+                    self.temporaries.pop(output, None)
+            self.steps.append(PythonStep(node, inputs))
+
+    def native(self, nest: LoopNest, printed: Printed) -> Step:
+        operands: list[tuple[Variable | str, Expr]] = [(o.root, o.offset) for o in printed.operands]
+        if printed.has_errors:
+            operands.append((ERRORS, E.ZERO))
+        if printed.workspace:
+            operands.append((WORKSPACE, E.ZERO))
+        return Step(
+            printed.source, operands, list(printed.sizes), nest.nodes, printed.extent,
+            printed.grain, printed.workspace, loops=nest,
+        )  # fmt: skip
+
+    def add_library(self, item: Library) -> None:
+        call, node = item.call, item.node
+        lowering = library.lower(call.name, call.dtype, call.params)
+        where: dict[str, Layout] = {}
+        shapes: dict[str, Shape] = {}
+        for kind, variables in (("in", call.inputs), ("out", node.outputs)):
+            for k, variable in enumerate(variables):
+                where[f"{kind}{k}"] = self.layout(variable)
+                shapes[f"{kind}{k}"] = self.shape(variable)
+        strides = {name: at.strides for name, at in where.items()}
+        for name, shape in call.shapes.items():
+            shapes[name], strides[name] = shape, contiguous(shape)
+        for name, (dtype, size) in lowering.temporaries.items():
+            # its size follows from concrete shapes: Python computes it when binding
+            variable = TensorType(dtype, (False,)).make_variable()
+            self.scratch[variable] = Scratch(name, size, shapes)
+            where[name] = Layout(variable, E.ZERO, ())
+        for stage in lowering.stages:
+            operands: list[tuple[Variable | str, Expr]] = [
+                (WORKSPACE, E.ZERO) if name == "work" else (where[name].root, where[name].offset)
+                for name in stage.operands
+            ]
+            call_of = LibraryStage(stage, shapes, strides, lowering.temporaries)
+            self.steps.append(Step(stage.source, operands, [], [node], library=call_of))
+
+    # -- segments ---------------------------------------------------------------------------------
+
+    def segment(self) -> tuple[list[tuple[int, int]], list[Variable]]:
+        """Cut the steps where sizes must be read from results."""
+        segments, start = [], 0
+        late: dict[Variable, None] = {}
+        made: set[Variable] = set()
+        for position, step in enumerate(self.steps):
+            needs = {leaf.head[0] for leaf in leaves(self._host(step))}
+            reads = {v for v in needs if v.owner is not None}
+            late.update(dict.fromkeys(reads))
+            if reads & made or any(self.layout(v).root in made for v in reads):
+                segments.append((start, position))
+                start, made = position, set()
+            made.update(self._made(step))
+        segments.append((start, len(self.steps)))
+        return segments, list(late)
+
+    def _made(self, step: Step | PythonStep) -> list[Variable]:
+        if isinstance(step, PythonStep):
+            return [self.layout(v).root for v in step.node.outputs]
+        return [v for v, _ in step.operands[: step.writes] if isinstance(v, Variable)]
+
+    def _host(self, step: Step | PythonStep) -> list[Expr]:
+        """What must be known before the step: its own parameters and the sizes of its results."""
+        exprs = step.host()
+        for variable in self._made(step):
+            shape = self.temporaries.get(variable, self.slots.get(variable, ()))
+            if variable not in self.unsized:
+                exprs += shape
+            if variable in self.scratch:
+                exprs += [e for size in self.scratch[variable].shapes.values() for e in size]
+        return exprs
+
+
+def _target(sink: Sink) -> Variable:
+    target = sink.slot.tag.target
+    assert isinstance(target, Variable)
+    return target

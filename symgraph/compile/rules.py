@@ -1,0 +1,2 @@
+def rewrite_graph(outputs, level):
+    return list(outputs)

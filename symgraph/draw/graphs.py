@@ -1,0 +1,397 @@
+"""From a graph to its picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from symgraph.draw.picture import (
+    BRANCHES,
+    FUSED,
+    INPUT,
+    LIBRARY,
+    NOTE,
+    OUTPUT,
+    PLAIN,
+    PYTHON,
+    SHARED,
+    UNUSED,
+    VIEW,
+    Arrow,
+    Box,
+    Cluster,
+    Picture,
+    cut,
+)  # fmt: skip
+from symgraph.draw.sizes import KnownSizes
+from symgraph.draw.subject import Subject, op_name, subject_of
+from symgraph.graph import Apply, Constant, Variable, toposort
+from symgraph.shared import SharedVariable
+
+MAX_NODES = 300  # more are unreadable, and slow to lay out
+COPY_FROM = 30  # from this many on, what many ops read has a box by each of them
+
+
+def graph_picture(
+    graph: Subject,
+    *,
+    compact: bool = True,
+    with_ids: bool = False,
+    high_contrast: bool = True,
+    cond_highlight: str | None = None,
+    colors: Mapping[str, str] | None = None,
+    max_label_size: int = 70,
+    inner_graphs: bool = False,
+    simple_names: bool = False,
+    max_nodes: int = MAX_NODES,
+) -> Picture:
+    """The picture of a graph: ellipses apply ops, boxes are variables.
+
+    `compact` leaves out variables without a name (arrows go from op to op, labelled by dtype and
+    sizes), writes constants of one element into the ops that use them, and rearrangements
+    (dimshuffle, reshape to constant sizes) onto the arrows. More than `max_nodes` nodes: a
+    compiled function is drawn kernel by kernel, and of what is left only the last nodes, those
+    nearest to the outputs, with a note that says how many are missing.
+    """
+    if len(graph.order) > max_nodes and graph.kernels:
+        return kernel_picture(graph, max_nodes)
+    builder = _Builder(graph, compact, max_label_size, simple_names, with_ids)
+    builder.draw(graph.order[-max_nodes:], len(graph.order) - max_nodes)
+    picture = builder.picture
+    if colors:
+        for node, key in builder.keys.items():
+            for name, color in colors.items():
+                if name in type(node.op).__name__:
+                    picture.boxes[key] = replace(picture.boxes[key], fill=color)
+    if cond_highlight is not None:
+        _highlight_branches(builder, cond_highlight)
+    if inner_graphs:
+        _add_inner_graphs(builder)
+    if not high_contrast:
+        for key, box in picture.boxes.items():
+            if box.fill != PLAIN:
+                picture.boxes[key] = replace(box, fill=PLAIN, border=box.fill)
+    return picture
+
+
+class _Builder:
+    """Fills a picture; `keys` are the boxes of nodes, `holders` those of variables."""
+
+    def __init__(
+        self, graph: Subject, compact: bool, max_label: int, simple_names: bool, with_ids: bool
+    ) -> None:
+        self.graph, self.compact, self.with_ids = graph, compact, with_ids
+        self.max_label, self.simple_names = max_label, simple_names
+        self.picture = Picture(graph.name)
+        self.keys: dict[Apply, str] = {}
+        self.holders: dict[Variable, str] = {}
+        self.sizes = KnownSizes(())
+        self.roots = {*graph.outputs, *graph.updates.values()}
+        self.copies: dict[tuple[Variable, str], str] = {}
+        self.is_copying = False
+        self.missing: set[Apply] = set()
+        self.prefix = ""
+
+    def draw(self, nodes: Sequence[Apply], omitted: int = 0) -> None:
+        graph = self.graph
+        self.sizes = KnownSizes(nodes)
+        if omitted > 0:
+            text = f"{omitted:,} more nodes are not drawn"
+            self.picture.boxes["omitted"] = Box(
+                text, "note", NOTE, ("debugprint shows all of them",)
+            )
+        kernel_of: dict[Apply, str] = {}
+        self._drawn = set(nodes)
+        shown = [n for n in nodes if not self._is_folded(n)]
+        self.is_copying = self.compact and len(shown) >= COPY_FROM
+        drawn = set(shown)
+        for number, kernel in enumerate(graph.kernels):
+            members = [n for n in kernel.nodes if n in drawn]
+            if len(members) > 1:
+                self.picture.clusters[f"k{number}"] = Cluster(kernel.name, _about(kernel))
+            for node in members:
+                alone = len(members) == 1
+                kernel_of[node] = kernel.name if alone else f"k{number}"
+        position = {node: i for i, node in enumerate(graph.order)}
+        for node in shown:
+            self._node(node, position.get(node, 0), kernel_of.get(node))
+        needed = {v for n in nodes for v in n.inputs} | self.roots
+        for variable in graph.inputs:
+            if variable not in needed and not isinstance(variable, SharedVariable):
+                self._variable(variable, UNUSED, "unused input")
+        for number, variable in enumerate(graph.outputs):
+            self._output(variable, number)
+        for shared, value in graph.updates.items():
+            target = self._leaf(shared, "update" if shared in self.holders else "")
+            base, views = self._resolve(value)
+            text = "\n".join(("update", *views))
+            self._arrow(base, target, text, "the shared variable's next value", update=True)
+
+    # -- folding ----------------------------------------------------------------------------------
+
+    def _is_folded(self, node: Apply) -> bool:
+        """Whether `node` only rearranges one variable, into one that has no name."""
+        if not self.compact or node.op.view_of != 0 or len(node.outputs) != 1:
+            return False
+        rest = node.inputs[1:]
+        return node.outputs[0].name is None and all(isinstance(v, Constant) for v in rest)
+
+    def _resolve(self, variable: Variable) -> tuple[Variable, list[str]]:
+        """The variable that is drawn for `variable`, and what rearranges it on the way."""
+        views: list[str] = []
+        while (node := variable.owner) in self._drawn and node and self._is_folded(node):
+            views.append(cut(str(node.op), self.max_label))
+            variable = node.inputs[0]
+        return variable, views[::-1]
+
+    def _literal(self, variable: Variable) -> str | None:
+        if not self.compact or not isinstance(variable, Constant) or variable.name is not None:
+            return None
+        data = variable.data
+        return f"{data.item():.6g}" if getattr(data, "size", 0) == 1 else None
+
+    # -- boxes ------------------------------------------------------------------------------------
+
+    def _node(self, node: Apply, position: int, kernel: str | None) -> None:
+        key = self.keys[node] = f"{self.prefix}n{len(self.keys)}"
+        notes: list[str] = []
+        arrows: list[tuple[Variable, str]] = []
+        for i, variable in enumerate(node.inputs):
+            base, views = self._resolve(variable)
+            literal = self._literal(base)
+            if literal is not None:
+                notes.append(f"input {i} = {literal}" if len(node.inputs) > 1 else literal)
+                continue
+            label = f"{i}: " if len(node.inputs) > 1 else ""
+            text = label + self.sizes.text(variable)
+            arrows.append((base, "\n".join((*views, text))))
+        in_cluster = kernel in self.picture.clusters
+        if kernel and not in_cluster:
+            notes.append(f"[{kernel}]")
+        text = op_name(node.op) if hasattr(node.op, "scalar_op") else str(node.op)
+        label, brace, rest = cut(text, self.max_label).partition("{")
+        parameters = textwrap.wrap(brace + rest, 36, break_long_words=False)
+        if self.with_ids:
+            label += f" id={position}"
+        self.picture.boxes[key] = Box(
+            label,
+            "ellipse",
+            _kind_color(node),
+            (*parameters, *notes),
+            self._node_tooltip(node),
+            kernel if in_cluster else None,
+        )
+        for base, text in arrows:
+            self._arrow(base, key, text, f"{base}: {base.type}")
+        for variable in node.outputs:
+            if self._has_box(variable):
+                box = self._variable(variable, PLAIN, "")
+                self.holders[variable] = box
+                self._arrow_from(key, node, variable, box, "", str(variable.type))
+
+    def _has_box(self, variable: Variable) -> bool:
+        is_output = variable in self.roots
+        return not is_output and (variable.name is not None or not self.compact)
+
+    def _node_tooltip(self, node: Apply) -> str:
+        lines = [str(node.op)]
+        lines += [f"{v.name or 'result'}: {self.sizes.text(v)}" for v in node.outputs]
+        if node.trace is not None:
+            lines.append(str(node.trace))
+        return "\n".join(lines)
+
+    def _variable(self, variable: Variable, fill: str, role: str, name: str | None = None) -> str:
+        key = f"{self.prefix}v{len(self.picture.boxes)}"
+        label = name or variable.name or (str(variable) if variable.owner is None else "")
+        kind = self.sizes.text(variable)
+        is_constant = isinstance(variable, Constant)
+        simple = self.simple_names and variable.name is not None
+        if label.startswith("<") or not label:  # str() of what has no name is its type
+            label, notes = kind, []
+        else:
+            notes = [] if simple else [kind]
+        tooltip = f"{role} {variable.name or ''}".strip()
+        if variable.trace is not None:
+            tooltip += f"\n{variable.type}\n{variable.trace}"
+        shape_name = "small" if is_constant else "box"
+        self.picture.boxes[key] = Box(
+            cut(label, self.max_label), shape_name, fill, tuple(notes), tooltip
+        )
+        return key
+
+    def _leaf(self, variable: Variable, reader: str) -> str:
+        """The box of a variable that no drawn node computes; its own for each reader, if many."""
+        held = self.holders.get(variable)
+        if held is None:
+            fill, role = _leaf_color(variable)
+            self.copies[variable, reader] = held = self._variable(variable, fill, role)
+            self.holders[variable] = held
+            if variable.owner is not None and variable.owner not in self.missing:
+                self.missing.add(variable.owner)
+                self.picture.arrows.append(Arrow("omitted", held, tooltip=str(variable.owner.op)))
+        elif self.is_copying and variable.owner is None:
+            if (variable, reader) not in self.copies:
+                key = f"{self.prefix}v{len(self.picture.boxes)}"
+                original = self.picture.boxes[held]
+                self.picture.boxes[key] = replace(original, shape="small", notes=())
+                self.copies[variable, reader] = key
+            return self.copies[variable, reader]
+        return held
+
+    def _output(self, variable: Variable, number: int) -> None:
+        name = variable.name or (f"output {number}" if len(self.graph.outputs) > 1 else "output")
+        key = self._variable(variable, OUTPUT, "output", name)
+        base, views = self._resolve(variable)
+        self._arrow(base, key, "\n".join(views), str(variable.type))
+
+    # -- arrows -----------------------------------------------------------------------------------
+
+    def _arrow(
+        self, base: Variable, target: str, label: str, tooltip: str, update: bool = False
+    ) -> None:
+        node = base.owner
+        if base in self.holders or node not in self.keys:
+            reader = self.picture.boxes[target].cluster or target
+            source = self._leaf(base, reader)
+            self.picture.arrows.append(Arrow(source, target, label, tooltip, update))
+        else:
+            assert node is not None
+            self._arrow_from(self.keys[node], node, base, target, label, tooltip, update)
+
+    def _arrow_from(
+        self, key: str, node: Apply, variable: Variable, target: str,
+        label: str, tooltip: str, update: bool = False,
+    ) -> None:  # fmt: skip
+        if len(node.outputs) > 1:
+            label = f"output {variable.index}" + (f", {label}" if label else "")
+        self.picture.arrows.append(Arrow(key, target, label, tooltip, update))
+
+
+def _leaf_color(variable: Variable) -> tuple[str, str]:
+    if isinstance(variable, Constant):
+        return PLAIN, "constant"
+    if isinstance(variable, SharedVariable):
+        return SHARED, "shared variable"
+    return (INPUT, "input") if variable.owner is None else (NOTE, "not drawn:")
+
+
+def _kind_color(node: Apply) -> str:
+    op = node.op
+    if op.view_of is not None:
+        return VIEW
+    if op.lowering is not None:
+        return LIBRARY
+    return FUSED if op.compute is not None or op.assemble is not None else PYTHON
+
+
+def _about(kernel: Any) -> str:
+    names = ", ".join(op_name(n.op) for n in kernel.nodes[:12])
+    more = ", …" if len(kernel.nodes) > 12 else ""
+    doc = (getattr(kernel, "doc", "") or "").strip()
+    return "\n".join(t for t in (kernel.name, doc, f"{len(kernel.nodes)} ops: {names}{more}") if t)
+
+
+def kernel_picture(graph: Subject, max_nodes: int = MAX_NODES) -> Picture:
+    """A compiled function with one box a kernel; nodes of no kernel stand for themselves."""
+    picture, sizes = Picture(graph.name), KnownSizes(())
+    group_of: dict[Apply, int] = {}
+    groups: list[tuple[str, str, int, str]] = []  # label, tooltip, number of ops, color
+    for kernel in graph.kernels:
+        group_of.update(dict.fromkeys(kernel.nodes, len(groups)))
+        fill = LIBRARY if any(n.op.lowering for n in kernel.nodes) else FUSED
+        groups.append((kernel.name, _about(kernel), len(kernel.nodes), fill))
+    for node in graph.order:
+        if node not in group_of:
+            group_of[node] = len(groups)
+            groups.append((op_name(node.op), str(node.op), 1, _kind_color(node)))
+    last: dict[int, None] = {}  # groups by when their last node runs, the latest first
+    for node in reversed(graph.order):
+        last.setdefault(group_of[node])
+    kept = set(list(last)[:max_nodes])
+    for group in kept:
+        label, tooltip, count, fill = groups[group]
+        notes = (f"{count} ops",) if count > 1 else ()
+        picture.boxes[f"g{group}"] = Box(cut(label, 70), "box", fill, notes, tooltip)
+    if len(kept) < len(last):
+        text = f"{len(last) - len(kept):,} more kernels are not drawn"
+        picture.boxes["omitted"] = Box(text, "note", NOTE, ("debugprint shows all nodes",))
+
+    leaves: dict[Variable, str] = {}
+    seen: set[tuple[str, str]] = set()
+
+    def leaf(variable: Variable) -> str:
+        if variable not in leaves:
+            key = leaves[variable] = f"v{len(leaves)}"
+            fill, _ = _leaf_color(variable)
+            name = cut(str(variable), 70)
+            picture.boxes[key] = Box(name, "box", fill, (sizes.text(variable),))
+        return leaves[variable]
+
+    def arrow(variable: Variable, target: str, update: bool = False) -> None:
+        node = variable.owner
+        if node is not None:
+            source = f"g{group_of[node]}"
+            source = source if source in picture.boxes else "omitted"
+        elif isinstance(variable, Constant):
+            return
+        else:
+            source = leaf(variable)
+        if source != target and (source, target) not in seen:
+            seen.add((source, target))
+            label = "update" if update else sizes.text(variable)
+            picture.arrows.append(Arrow(source, target, label, str(variable), update))
+
+    for node in graph.order:
+        if group_of[node] in kept:
+            for variable in node.inputs:
+                arrow(variable, f"g{group_of[node]}")
+    for number, variable in enumerate(graph.outputs):
+        picture.boxes[f"o{number}"] = Box(
+            variable.name or f"output {number}", "box", OUTPUT, (sizes.text(variable),)
+        )
+        arrow(variable, f"o{number}")
+    for shared, value in graph.updates.items():
+        arrow(value, leaf(shared), update=True)
+    return picture
+
+
+# ---- conditions and inner graphs -----------------------------------------------------------------
+
+
+def _highlight_branches(builder: _Builder, name: str) -> None:
+    """Give nodes that only one branch of the lazy condition `name` needs a border of its own.
+
+    A lazy condition is a node whose op is called `name` and whose inputs are the condition and
+    then as many values for "then" as for "else" (Theano's IfElse).
+    """
+    found = [n for n in builder.keys if getattr(n.op, "name", None) == name]
+    if not found:
+        raise ValueError(f"cond_highlight: no node of this graph has an op named {name!r}")
+    for condition in found:
+        half = (len(condition.inputs) - 1) // 2
+        then = set(toposort(condition.inputs[1 : 1 + half]))
+        other = set(toposort(condition.inputs[1 + half :]))
+        for node in (then | other) & set(builder.keys):
+            side = "both" if node in then and node in other else "then" if node in then else "else"
+            box = builder.picture.boxes[builder.keys[node]]
+            builder.picture.boxes[builder.keys[node]] = replace(box, border=BRANCHES[side])
+
+
+def _add_inner_graphs(builder: _Builder) -> None:
+    """Draw, beside the graph, the graph that each op with `inner_outputs` repeats (scan)."""
+    for number, (node, key) in enumerate(list(builder.keys.items())):
+        outputs = getattr(node.op, "inner_outputs", None)
+        if not outputs:
+            continue
+        inner = _Builder(subject_of(list(outputs)), builder.compact, builder.max_label,
+                         builder.simple_names, builder.with_ids)  # fmt: skip
+        inner.prefix = f"i{number}_"
+        inner.draw(inner.graph.order)
+        cluster = f"inner{number}"
+        label = f"{cut(str(node.op), builder.max_label)}: one step"
+        builder.picture.clusters[cluster] = Cluster(label, f"inner graph of {key}")
+        for name, box in inner.picture.boxes.items():
+            builder.picture.boxes[name] = replace(box, cluster=cluster)
+        builder.picture.arrows += inner.picture.arrows

@@ -1,0 +1,483 @@
+"""Sorting, cumulative sums and products, differences, counting.
+
+Sorting runs in NumPy, as a Python step. Source of names: Theano, tensor/sort.py and
+tensor/extra_ops.py (cumsum, cumprod, diff, bincount, searchsorted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symgraph import expr as E
+from symgraph.errors import ShapeError, explain
+from symgraph.expr import Check, Expr, Index
+from symgraph.graph import Apply, Context, Op, Write
+from symgraph.graph import Shape as Sizes
+from symgraph.ops.alloc import full_like
+from symgraph.ops.core import cast_expr, describe
+from symgraph.ops.elementwise import ADD, MUL, add, cast, maximum, mul, sub
+from symgraph.ops.join import as_axis, cut, join
+from symgraph.ops.shape import flatten
+from symgraph.ops.structure import at_least_zero, checks_of, rebroadcast, shape_i
+from symgraph.types import DISCRETE, INTEGERS, DisconnectedType, TensorType
+from symgraph.variable import as_tensor_variable, constant
+
+KINDS = ("quicksort", "mergesort", "heapsort", "stable")
+
+
+def _flat_or_axis(x: Any, axis: Any, who: str) -> tuple[Any, int]:
+    """`x` and its axis; None means the flattened array."""
+    x = as_tensor_variable(x)
+    if axis is None:
+        return flatten(x), 0
+    return x, as_axis(axis, x.ndim, who)
+
+
+# ---- sorting -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sort(Op):
+    """x sorted along `axis` by NumPy's algorithm `kind`; NaN comes last."""
+
+    axis: int
+    kind: str
+
+    def output_types(self, x: Any) -> list[TensorType]:
+        return [x.type]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        return [np.sort(inputs[0], axis=self.axis, kind=self.kind)]  # type: ignore[call-overload]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        (x,), (g,) = inputs, output_gradients
+        if x.dtype in DISCRETE:
+            return [x.zeros_like("floatX")]
+        order = ArgSort(self.axis, self.kind)(x)
+        return [PermuteAlong(self.axis)(g, ArgSort(self.axis, "stable")(order))]
+
+
+@dataclass(frozen=True)
+class ArgSort(Op):
+    """The positions along `axis` that sort x, int64. The gradient is zero."""
+
+    axis: int
+    kind: str
+
+    def output_types(self, x: Any) -> list[TensorType]:
+        return [TensorType("int64", x.broadcastable)]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        return [np.argsort(inputs[0], axis=self.axis, kind=self.kind)]  # type: ignore[call-overload]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        (x,) = inputs
+        return [x.zeros_like("floatX" if x.dtype in DISCRETE else None)]
+
+
+@dataclass(frozen=True)
+class PermuteAlong(Op):
+    """x[..., order[..., i, ...], ...] along `axis`, where every line of `order` is a permutation.
+
+    So the gradient is a permutation too: the inverse one.
+    """
+
+    axis: int
+
+    def output_types(self, x: Any, order: Any) -> list[TensorType]:
+        if order.ndim != x.ndim or order.dtype != "int64":
+            raise TypeError(explain(self, "the order does not fit", got=describe([x, order])))
+        return [x.type]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
+        x, order = node.inputs
+        at = list(indices)
+        at[self.axis] = E.load(order, indices)
+        return E.load(x, at)
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        return [np.take_along_axis(inputs[0], inputs[1], axis=self.axis)]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True], [False]]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        inverse = ArgSort(self.axis, "stable")(inputs[1])
+        return [PermuteAlong(self.axis)(output_gradients[0], inverse), DisconnectedType()()]
+
+
+def _check_kind(kind: str | None, order: Any, who: str) -> str:
+    if order is not None:
+        raise ValueError(f"{who}: order names the fields of structured arrays; there are none here")
+    if kind is not None and kind not in KINDS:
+        raise ValueError(explain(who, f"unknown kind {kind!r}", expected=", ".join(KINDS)))
+    return kind or "quicksort"
+
+
+def sort(a: Any, axis: int | None = -1, kind: str | None = "quicksort", order: Any = None) -> Any:
+    """`a` sorted along `axis` (None: flattened), in its dtype; NaN comes last.
+
+    `kind` is NumPy's. ValueError for an axis or kind that does not exist, TypeError for an axis
+    that is not a number. Source: Theano, `T.sort`.
+    """
+    kind = _check_kind(kind, order, "sort")
+    a, axis = _flat_or_axis(a, axis, "sort")
+    return Sort(axis, kind)(a)
+
+
+def argsort(
+    a: Any, axis: int | None = -1, kind: str | None = "quicksort", order: Any = None
+) -> Any:
+    """The int64 positions along `axis` (None: of the flattened array) that sort `a`.
+
+    Raises as `sort` does. Source: Theano, `T.argsort`.
+    """
+    kind = _check_kind(kind, order, "argsort")
+    a, axis = _flat_or_axis(a, axis, "argsort")
+    return ArgSort(axis, kind)(a)
+
+
+# ---- running sums --------------------------------------------------------------------------------
+
+
+def _along(sizes: Sizes, axis: int, count: Expr) -> list[Expr]:
+    """New indices over `sizes`, of which the one along `axis` takes `count` values."""
+    extents = [count if a == axis else n for a, n in enumerate(sizes)]
+    return [E.ZERO if n is E.ONE else E.index(n) for n in extents]
+
+
+def _write(at: Sequence[Expr], axis: int, place: Expr, value: Expr, ordered: bool = False) -> Write:
+    loops = tuple(i for i in at if isinstance(i, Index))
+    return Write(loops, _at(at, axis, place), value, ordered)
+
+
+def _at(indices: Sequence[Expr], axis: int, place: Expr) -> tuple[Expr, ...]:
+    return tuple(place if a == axis else i for a, i in enumerate(indices))
+
+
+def _recurrence(
+    node: Apply,
+    ctx: Context,
+    axis: int,
+    reverse: bool,
+    first: Any,
+    following: Any,
+) -> list[Write]:
+    """The stores of y, where y[0] = first(at) and y[i] = following(at, at_before, y[i - 1]).
+
+    With `reverse` the line is walked from its end. Sums are added in this order alone.
+    """
+    out = node.outputs[0]
+    sizes = ctx.shape(out)
+    n = sizes[axis]
+
+    def place(step: Expr) -> Expr:
+        return E.sub(E.sub(n, E.ONE), step) if reverse else step
+
+    at = _along(sizes, axis, E.minimum(n, E.ONE))
+    begin = place(at[axis])
+    writes = [_write(at, axis, begin, first(_at(at, axis, begin)))]
+    if n is not E.ONE:
+        at = _along(sizes, axis, at_least_zero(E.sub(n, E.ONE)))
+        before, here = place(at[axis]), place(E.add(at[axis], E.ONE))
+        was = E.load(out, _at(at, axis, before))
+        value = following(_at(at, axis, here), _at(at, axis, before), was)
+        writes.append(_write(at, axis, here, value, ordered=True))
+    return writes
+
+
+@dataclass(frozen=True)
+class Cumulate(Op):
+    """Running sums or products ("add", "mul") of x along `axis`, from its end with `reverse`."""
+
+    mode: str
+    axis: int
+    reverse: bool = False
+
+    def output_types(self, x: Any) -> list[TensorType]:
+        return [x.type]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def assemble(self, node: Apply, ctx: Context) -> list[Write]:
+        x = node.inputs[0]
+        dtype = x.type.dtype  # type: ignore[attr-defined]
+        row = ADD if self.mode == "add" else MUL
+
+        def first(at: Sequence[Expr]) -> Expr:
+            return cast_expr(E.load(x, at), dtype)
+
+        def following(at: Sequence[Expr], _: Sequence[Expr], was: Expr) -> Expr:
+            return row.apply((was, E.load(x, at)), dtype)
+
+        return _recurrence(node, ctx, self.axis, self.reverse, first, following)
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        (x,) = inputs
+        running = (np.add if self.mode == "add" else np.multiply).accumulate
+        turn = (slice(None),) * self.axis + (slice(None, None, -1 if self.reverse else 1),)
+        with np.errstate(all="ignore"):
+            return [running(x[turn], axis=self.axis, dtype=x.dtype)[turn]]
+
+    def L_op(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
+    ) -> Sequence[Any]:
+        (x,), (out,), (g,) = inputs, outputs, output_gradients
+        if x.dtype in DISCRETE:
+            return [x.zeros_like("floatX")]
+        if self.mode == "add":
+            return [Cumulate("add", self.axis, not self.reverse)(g)]
+        # by x[i]: the product before i, times g[i] + x[i+1] (g[i+1] + x[i+2] (...)); zeros are fine
+        after = Recurrence(self.axis, not self.reverse)(g, x)
+        return [mul(_previous(out, self.axis, self.reverse, 1), after)]
+
+    def __str__(self) -> str:
+        return f"CumOp{{{self.axis}, {self.mode}}}"
+
+
+@dataclass(frozen=True)
+class Recurrence(Op):
+    """y[i] = b[i] + a[i] y[i - 1] along `axis`; with `reverse`, y[i] = b[i] + a[i + 1] y[i + 1].
+
+    Inputs are b and a, of the same type; y is 0 outside. Each is the adjoint of the other.
+    """
+
+    axis: int
+    reverse: bool
+
+    def output_types(self, b: Any, a: Any) -> list[TensorType]:
+        if a.type != b.type or a.dtype in DISCRETE:
+            raise TypeError(explain(self, "takes floats of one type", got=describe([b, a])))
+        return [b.type]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
+        have, want = (ctx.shape(x) for x in node.inputs)
+
+        def fail(*values: int) -> Exception:
+            half = len(have)
+            return ShapeError(explain(self, "shapes differ", where=node.trace,
+                                      got=f"{values[:half]} and {values[half:]}"))  # fmt: skip
+
+        equal = [E.compare("eq", m, n) for m, n in zip(have, want, strict=True)]
+        return checks_of(equal, (*have, *want), fail)
+
+    def assemble(self, node: Apply, ctx: Context) -> list[Write]:
+        b, a = node.inputs
+        dtype = b.type.dtype  # type: ignore[attr-defined]
+
+        def first(at: Sequence[Expr]) -> Expr:
+            return cast_expr(E.load(b, at), dtype)
+
+        def following(at: Sequence[Expr], before: Sequence[Expr], was: Expr) -> Expr:
+            factor = E.load(a, before if self.reverse else at)
+            return ADD.apply((E.load(b, at), MUL.apply((factor, was), dtype)), dtype)
+
+        return _recurrence(node, ctx, self.axis, self.reverse, first, following)
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        b, a = (np.moveaxis(x, self.axis, 0) for x in inputs)
+        y = b.copy()
+        places = range(len(b))
+        order = reversed(places[:-1]) if self.reverse else places[1:]
+        for i in order:
+            y[i] += a[i + 1] * y[i + 1] if self.reverse else a[i] * y[i - 1]
+        return [np.moveaxis(y, 0, self.axis)]
+
+    def L_op(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
+    ) -> Sequence[Any]:
+        (_, a), (y,), (g,) = inputs, outputs, output_gradients
+        by_b = Recurrence(self.axis, not self.reverse)(g, a)
+        if self.reverse:
+            return [by_b, mul(_previous(by_b, self.axis, False, 0), y)]
+        return [by_b, mul(by_b, _previous(y, self.axis, False, 0))]
+
+
+def _previous(x: Any, axis: int, reverse: bool, outside: float) -> Any:
+    """The element before each one along `axis` (after it, with `reverse`); `outside` at the end."""
+    zero, one = constant(0, dtype="int64"), constant(1, dtype="int64")
+    length = shape_i(x, axis)
+    rest = maximum(sub(length, one), zero)
+    if reverse:
+        gone, kept = cut(x, sub(length, rest), axis)
+        moved = join(axis, kept, full_like(gone, outside))
+    else:
+        kept, gone = cut(x, rest, axis)
+        moved = join(axis, full_like(gone, outside), kept)
+    return rebroadcast(moved, x.broadcastable)
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Running sums along `axis` (None: of the flattened array), in x's dtype.
+
+    Raises ValueError for an axis that does not exist. Source: Theano, extra_ops.cumsum.
+    """
+    x, axis = _flat_or_axis(x, axis, "cumsum")
+    return Cumulate("add", axis)(x)
+
+
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """Running products along `axis` (None: of the flattened array), in x's dtype.
+
+    The gradient is right where x has zeros. Source: Theano, extra_ops.cumprod.
+    """
+    x, axis = _flat_or_axis(x, axis, "cumprod")
+    return Cumulate("mul", axis)(x)
+
+
+def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
+    """The `n`-th differences x[i + 1] - x[i] along `axis`. ValueError for negative `n`.
+
+    Source: Theano, extra_ops.diff; NumPy.
+    """
+    x = as_tensor_variable(x)
+    axis = as_axis(axis, x.ndim, "diff")
+    if n < 0:
+        raise ValueError(explain("diff", "order must be non-negative", got=f"n={n}"))
+    before = (slice(None),) * axis
+    for _ in range(n):
+        x = sub(x[(*before, slice(1, None))], x[(*before, slice(None, -1))])
+    return x
+
+
+# ---- counting and searching ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bincount(Op):
+    """y, where y[k] is the sum of weights[i] with x[i] == k; inputs are x, weights, length.
+
+    IndexError at the call for x outside [0, length).
+    """
+
+    def output_types(self, x: Any, weights: Any, length: Any) -> list[TensorType]:
+        if x.ndim != 1 or x.dtype not in INTEGERS or weights.ndim != 1:
+            raise TypeError(
+                explain("bincount", "takes an integer vector", got=describe([x, weights]))
+            )
+        return [TensorType(weights.dtype, (False,))]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [(ctx.value(node.inputs[2]),)]
+
+    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
+        have, want = (ctx.shape(v)[0] for v in node.inputs[:2])
+
+        def fail(*values: int) -> Exception:
+            return ShapeError(
+                explain("bincount", "not one weight for each element", where=node.trace,
+                        got=f"{values[1]} weights for {values[0]} elements")
+            )  # fmt: skip
+
+        return checks_of([E.compare("eq", have, want)], (have, want), fail)
+
+    def assemble(self, node: Apply, ctx: Context) -> list[Write]:
+        x, weights, length = node.inputs
+        out = node.outputs[0]
+        dtype = out.type.dtype  # type: ignore[attr-defined]
+        size = ctx.value(length)
+        k = E.index(size)
+        zero = E.const(0, "float32" if dtype == "float16" else dtype)
+        i = E.index(ctx.shape(x)[0])
+        label = cast_expr(E.load(x, (i,)), "int64")
+        # a negative one is refused as the first that is too large would be
+        at = E.checked(E.where(E.compare("lt", label, E.ZERO), size, label), size, 0)
+        more = ADD.apply((E.load(out, (at,)), E.load(weights, (i,))), dtype)
+        return [Write((k,), (k,), zero), Write((i,), (at,), more, ordered=True)]
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        x, weights, length = inputs
+        if (x < 0).any():
+            raise IndexError(explain("bincount", "a negative number", where=node.trace))
+        result = np.zeros(int(length), dtype=weights.dtype)
+        np.add.at(result, x, weights)
+        return [result]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[False], [True], [False]]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        x, weights, _ = inputs
+        off = DisconnectedType()
+        if weights.dtype in DISCRETE:
+            return [off(), weights.zeros_like("floatX"), off()]
+        return [off(), rebroadcast(output_gradients[0][x], weights.broadcastable), off()]
+
+
+def bincount(
+    x: Any, weights: Any = None, minlength: Any = None, assert_nonneg: bool = False
+) -> Any:
+    """How often each of 0, ..., max(x) occurs in the vector `x`: int64, or the sums of `weights`.
+
+    The result has at least `minlength` elements. Negative numbers in `x` raise IndexError at the
+    call, whether `assert_nonneg` is given or not. TypeError if `x` is no vector of integers.
+    Source: Theano, extra_ops.bincount.
+    """
+    from symgraph.ops.reduce import max as largest
+
+    x = as_tensor_variable(x)
+    if x.ndim != 1 or x.dtype not in INTEGERS:
+        raise TypeError(explain("bincount", "takes an integer vector", got=describe([x])))
+    length = add(cast(largest(x), "int64"), constant(1, dtype="int64"))
+    if minlength is not None:
+        length = maximum(length, cast(as_tensor_variable(minlength), "int64"))
+    if weights is None:
+        weights = full_like(x, 1, "int64")
+    return Bincount()(x, weights, length)
+
+
+@dataclass(frozen=True)
+class SearchSorted(Op):
+    """For each v, where to insert it into the sorted vector x to keep the order: int64."""
+
+    side: str
+
+    def output_types(self, x: Any, v: Any) -> list[TensorType]:
+        if x.ndim != 1:
+            raise TypeError(explain("searchsorted", "takes a sorted vector", got=describe([x])))
+        return [TensorType("int64", v.broadcastable)]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
+        return [ctx.shape(node.inputs[1])]
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        return [np.asarray(np.searchsorted(*inputs, side=self.side))]  # type: ignore[call-overload]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[False], [False]]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        return [DisconnectedType()(), DisconnectedType()()]
+
+
+def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    """Where to insert each `v` into the sorted vector `x` ("left" or "right" of equals): int64.
+
+    `sorter` holds the integer positions that sort `x`. Source: Theano, extra_ops.searchsorted.
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted: side is 'left' or 'right', got {side!r}")
+    x = as_tensor_variable(x)
+    if sorter is not None:
+        sorter = as_tensor_variable(sorter)
+        if sorter.ndim != 1 or sorter.dtype not in INTEGERS:
+            raise TypeError("searchsorted: sorter is an integer vector")
+        x = x[sorter]
+    return SearchSorted(side)(x, v)
