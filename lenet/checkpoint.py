@@ -52,15 +52,16 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, **{_METADATA: text}, **checkpoint.parameters)
+    arrays: dict[str, Any] = {_METADATA: text, **checkpoint.parameters}
+    np.savez(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
 def load(path: Path) -> Checkpoint:
     """The checkpoint in `path`. Raises RunError if there is none, or it is damaged or foreign."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
         metadata = json.loads(arrays.pop(_METADATA).tobytes())
         if metadata["format"] != FORMAT:
             raise ValueError(f"format {metadata['format']!r}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from lenet.data import Dataset
 from lenet.models import Model
 from lenet.options import Options
-from lenet.train import Round, State
+from lenet.train import Round, State, Trainer, count_batches
 
 
 class Display:
@@ -32,7 +32,7 @@ class Display:
         self.line(f"data   {dataset.name} from {dataset.source}{loud}")
         self.line("       {} to train, {} to validate, {} to test".format(*sizes))
         self.line(
-            f"train  up to {options.epochs} epochs of {int(sizes[0].replace(',', '')) // options.batch_size} "
+            f"train  up to {options.epochs} epochs of {count_batches(dataset, options.batch_size)} "
             f"batches of {options.batch_size}, learning rate {options.learning_rate:g}, "
             f"seed {options.seed}"
         )
@@ -51,20 +51,19 @@ class Display:
         self.line(f"{taken[0]:.1f} s (kept for next time)")
 
     @contextmanager
-    def bar(self, state: State, batches: int, total: int) -> Iterator[Callable[[float], object]]:
-        """A function to call with the cost after each minibatch of a round of `total`."""
-        tqdm = None
-        if not self.quiet and sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                pass
-        if tqdm is None:
+    def bar(self, trainer: Trainer) -> Iterator[Callable[[float], object]]:
+        """A function to call with the cost after each minibatch of the next round."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
             yield lambda cost: None
             return
-        label = f"epoch {state.iteration // batches + 1}"
+        state, total = trainer.state, trainer.frequency
+        label = f"epoch {state.iteration // trainer.functions.batches + 1}"
         error = f"{100 * state.history[-1].validation_error:.2f} %" if state.history else "?"
-        with tqdm(total=total, desc=label, unit="batch", leave=False) as bar:
+        # disable=None: tqdm keeps silent when stderr is not a terminal.
+        disable = True if self.quiet else None
+        with tqdm(total=total, desc=label, unit="batch", leave=False, disable=disable) as bar:
 
             def tick(cost: float) -> None:
                 bar.set_postfix_str(f"cost {cost:.4f}, validation error {error}", refresh=False)

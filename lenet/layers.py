@@ -129,8 +129,8 @@ class LeNetConvPoolLayer:
 
 def conv_pool_shape(
     image_shape: Sequence[int | None], filter_shape: Sequence[int], poolsize: Sequence[int]
-) -> tuple[int | None, int, int | None, int | None]:
-    """The shape that LeNetConvPoolLayer gives, None where it is not known; RunError if none."""
+) -> tuple[Any, ...]:
+    """The four sizes that LeNetConvPoolLayer gives, None where not known; RunError if none."""
 
     def refuse(got: str, expected: str, cure: str) -> RunError:
         return RunError("LeNetConvPoolLayer", got, expected, cure)

@@ -76,7 +76,8 @@ def tutorial(
             "give two, as 20,50",
         )
     height, width = image_size
-    x, y = T.matrix("x"), T.ivector("y")
+    x: Any = T.matrix("x")
+    y: Any = T.ivector("y")
     layer0 = LeNetConvPoolLayer(
         rng,
         input=x.reshape((x.shape[0], 1, height, width)),

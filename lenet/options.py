@@ -68,7 +68,8 @@ class Options:
             if field.name == "nkerns":
                 values["nkerns"] = tuple(int(n) for n in value)
             elif not (value is None and field.name == "limit"):
-                values[field.name] = type(field.default if field.default is not None else 0)(value)
+                kind = int if field.name == "limit" else type(getattr(cls, field.name))
+                values[field.name] = kind(value)
         return cls(**values)
 
 

@@ -62,7 +62,9 @@ def create(out: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def find_checkpoint(run: str | os.PathLike[str] | None, names: tuple[str, ...] = (BEST, LAST)) -> Path:
+def find_checkpoint(
+    run: str | os.PathLike[str] | None, names: tuple[str, ...] = (BEST, LAST)
+) -> Path:
     """The checkpoint of `run`: a file itself, or the first of `names` in the folder.
 
     None is the latest run in runs/. Raises RunError if there is none.
@@ -130,7 +132,11 @@ def save_result(
         "steps_per_second": round(steps / training_seconds, 3) if training_seconds else None,
         "compile_seconds": round(compile_seconds, 3),
         "versions": versions(),
-        "machine": {"cpu": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {
+            "cpu": platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+        },
         "options": checkpoint.options.to_json(),
     }
     text = json.dumps(result, indent=2, allow_nan=False)

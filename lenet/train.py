@@ -71,68 +71,67 @@ class State:
         return cls(**{**values, "history": [Round(*entry) for entry in values["history"]]})
 
 
-class Trainer:
-    """Trains `model` on `dataset` with minibatches of `batch_size`, from `state` on.
+@dataclass(frozen=True)
+class Functions:
+    """What training calls, each with the index of a minibatch.
 
-    Build it, and call it, under the floatX of the model. Raises RunError if a batch is larger
-    than the training set.
+    `train` makes a step and returns the cost; `validate` and `test` return the share of errors in
+    a minibatch. There are `batches` minibatches of `batch_size` to train with, and `valid_count`
+    and `test_count` examples to judge by, the last minibatch being what is left.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        dataset: Dataset,
-        batch_size: int,
-        learning_rate: float,
-        state: State | None = None,
-    ) -> None:
-        count = len(dataset.train.labels)
-        if batch_size > count:
-            raise RunError(
-                "--batch-size",
-                f"{batch_size} for {count} training examples",
-                f"at most {count}",
-                f"a smaller batch, or more data than {dataset.source}",
-            )
-        self.state = state or State()
-        self.batches = count // batch_size
-        self.batch_size = batch_size
-        # As in the tutorial: once an epoch, or more often where epochs are longer than patience.
-        self.frequency = min(self.batches, PATIENCE // 2)
-        grads = symgraph.grad(model.cost, model.params)
-        self.train = self._function(
-            "train",
-            model,
-            model.cost,
-            dataset.train,
-            [(p, p - learning_rate * g) for p, g in zip(model.params, grads, strict=True)],
-        )
-        self.validate = self._function("validate", model, model.errors, dataset.valid)
-        self.test = self._function("test", model, model.errors, dataset.test)
-        self.examples = {"valid": len(dataset.valid.labels), "test": len(dataset.test.labels)}
+    train: Callable[[int], Any]
+    validate: Callable[[int], Any]
+    test: Callable[[int], Any]
+    batches: int
+    batch_size: int
+    valid_count: int
+    test_count: int
 
-    def _function(
-        self, name: str, model: Model, output: Any, split: Split, updates: Any = ()
-    ) -> Callable[[int], Any]:
+
+def compile_functions(
+    model: Model, dataset: Dataset, batch_size: int, learning_rate: float
+) -> Functions:
+    """The functions that train `model` on `dataset` by gradient descent.
+
+    Call it under the floatX of the model. Raises RunError if a minibatch is larger than the
+    training set.
+    """
+    index: Any = symgraph.tensor.lscalar("index")
+    batch = slice(index * batch_size, (index + 1) * batch_size)
+
+    def function(name: str, output: Any, split: Split, updates: Any = ()) -> Any:
         x, y = shared_dataset(split)
-        index = symgraph.tensor.lscalar("index")
-        batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        compiled = symgraph.function(
-            [index],
-            output,
-            updates=list(updates),
-            givens={model.x: x[batch], model.y: y[batch]},
-            name=name,
-        )
-        return compiled  # type: ignore[no-any-return]
+        givens = {model.x: x[batch], model.y: y[batch]}
+        return symgraph.function([index], output, updates=updates, givens=givens, name=name)
 
-    def is_done(self, epochs: int) -> bool:
-        """Whether `epochs` are over, or patience is."""
-        return self.state.is_out_of_patience or self.state.iteration >= epochs * self.batches
+    grads = symgraph.grad(model.cost, model.params)
+    steps = [(p, p - learning_rate * g) for p, g in zip(model.params, grads, strict=True)]
+    return Functions(
+        train=function("train", model.cost, dataset.train, steps),
+        validate=function("validate", model.errors, dataset.valid),
+        test=function("test", model.errors, dataset.test),
+        batches=count_batches(dataset, batch_size),
+        batch_size=batch_size,
+        valid_count=len(dataset.valid.labels),
+        test_count=len(dataset.test.labels),
+    )
 
-    def advance(
-        self, epochs: int, tick: Callable[[float], object] = lambda cost: None
-    ) -> Round | None:
+
+class Trainer:
+    """Calls `functions` until `epochs` are over or patience is, from `state` on."""
+
+    def __init__(self, functions: Functions, epochs: int, state: State | None = None) -> None:
+        self.functions, self.state = functions, state or State()
+        self.iterations = epochs * functions.batches
+        # As in the tutorial: once an epoch, or more often where epochs are longer than patience.
+        self.frequency = min(functions.batches, PATIENCE // 2)
+
+    @property
+    def is_done(self) -> bool:
+        return self.state.is_out_of_patience or self.state.iteration >= self.iterations
+
+    def advance(self, tick: Callable[[float], object] = lambda cost: None) -> Round | None:
         """Train until the next validation, or the end, and note in `state` what came of it.
 
         `tick` is called with the cost after each minibatch. Returns the round, also appended to
@@ -140,13 +139,13 @@ class Trainer:
         `state` is unchanged, but the parameters have moved on. Raises RunError if the cost is no
         longer a finite number.
         """
-        state = self.state
+        state, functions = self.state, self.functions
         begin = time.perf_counter()
         next_validation = (state.iteration // self.frequency + 1) * self.frequency
-        stop = min(next_validation, epochs * self.batches, state.patience + 1)
+        stop = min(next_validation, self.iterations, state.patience + 1)
         cost_sum = state.cost_sum
         for iteration in range(state.iteration, stop):
-            cost = float(self.train(iteration % self.batches))
+            cost = float(functions.train(iteration % functions.batches))
             if not math.isfinite(cost):
                 raise RunError(
                     f"iteration {iteration + 1}",
@@ -160,12 +159,12 @@ class Trainer:
         if stop != next_validation:
             state.iteration, state.cost_sum, state.seconds = stop, cost_sum, training_seconds
             return None
-        validation_error = self._mean_error(self.validate, "valid")
+        validation_error = self._mean_error(functions.validate, functions.valid_count)
         is_best = validation_error < state.best_validation_error
-        test_error = self._mean_error(self.test, "test") if is_best else None
+        test_error = self._mean_error(functions.test, functions.test_count) if is_best else None
         entry = Round(
             iteration=stop,
-            epoch=stop / self.batches,
+            epoch=stop / functions.batches,
             cost=cost_sum / self.frequency,
             validation_error=validation_error,
             test_error=test_error,
@@ -182,14 +181,13 @@ class Trainer:
         state.history.append(entry)
         return entry
 
-    def _mean_error(self, errors: Callable[[int], Any], split: str) -> float:
-        """The share of errors over a whole split, its last minibatch being what is left."""
-        count = self.examples[split]
-        starts = range(0, count, self.batch_size)
-        wrong = sum(
-            float(errors(i)) * min(self.batch_size, count - start)
-            for i, start in enumerate(starts)
-        )
+    def _mean_error(self, errors: Callable[[int], Any], count: int) -> float:
+        """The share of errors over `count` examples, the last minibatch being what is left."""
+        size = self.functions.batch_size
+        wrong = 0
+        for i in range(-(-count // size)):
+            # Back to whole numbers: the result does not depend on the size of minibatches.
+            wrong += round(float(errors(i)) * min(size, count - size * i))
         return wrong / count
 
 
@@ -198,3 +196,19 @@ def shared_dataset(split: Split) -> tuple[Any, Any]:
     images = split.images.reshape(len(split.images), -1)
     x = np.multiply(images, 1 / 255, dtype=symgraph.config.floatX)
     return symgraph.shared(x, "images", borrow=True), symgraph.shared(split.labels, "labels")
+
+
+def count_batches(dataset: Dataset, batch_size: int) -> int:
+    """How many minibatches the training set has; what is left over is not trained on.
+
+    Raises RunError if there is not even one.
+    """
+    count = len(dataset.train.labels)
+    if batch_size > count:
+        raise RunError(
+            "--batch-size",
+            f"{batch_size} for {count} training images",
+            f"at most {count}",
+            "give a smaller --batch-size, or more data",
+        )
+    return count // batch_size

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import symgraph
 from lenet import checkpoint as checkpoints
 from lenet import data, pictures, runs
-from lenet.data import DataError, Dataset, Split
+from lenet.data import Dataset, Split
 from lenet.display import Display, result_line
 from lenet.errors import RunError
 from lenet.models import MODELS, Model, build
 from lenet.options import Options
-from lenet.train import State, Trainer
+from lenet.train import State, Trainer, compile_functions, count_batches
 
 HELP = "train a model"
 FLOATX = "float32"
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         described = runs.describe_data(dataset)
         if start is not None:
             runs.check_same_data(described, start.data)
-        check_batch(options, dataset)
+        count_batches(dataset, options.batch_size)  # an error before anything is made
         if start is None:
             folder = runs.create(args.out)
         else:
@@ -106,19 +107,20 @@ class Job:
         ended, seconds = "interrupted", []
         try:
             with display.compiling(3) as seconds:
-                trainer = Trainer(
-                    self.model, self.dataset, options.batch_size, options.learning_rate, state
+                functions = compile_functions(
+                    self.model, self.dataset, options.batch_size, options.learning_rate
                 )
+            trainer = Trainer(functions, options.epochs, state)
             if state.iteration == 0:
                 self.save(state)  # so that there is something to resume from the first moment on
-            elif trainer.is_done(options.epochs):
+            elif trainer.is_done:
                 display.line(f"nothing left to do: {self.reason(trainer)}")
             self.train(trainer)
             ended = "patience" if state.is_out_of_patience else "epochs"
             if ended == "patience":
                 display.line(f"stopped early: {self.reason(trainer)}")
             pictures.attempt(
-                "graph.png", lambda: pictures.graph(self.folder / "graph.png", trainer.train)
+                "graph.png", lambda: pictures.graph(self.folder / "graph.png", functions.train)
             )
         except KeyboardInterrupt:
             display.line("")
@@ -127,13 +129,13 @@ class Job:
 
     def train(self, trainer: Trainer) -> None:
         """Round after round, each saved before the next."""
-        state, epochs = trainer.state, self.options.epochs
-        while not trainer.is_done(epochs):
-            with self.display.bar(state, trainer.batches, trainer.frequency) as tick:
-                entry = trainer.advance(epochs, tick)
-            self.save(state, is_best=entry is not None and entry.test_error is not None)
+        images = trainer.frequency * trainer.functions.batch_size
+        while not trainer.is_done:
+            with self.display.bar(trainer) as tick:
+                entry = trainer.advance(tick)
+            self.save(trainer.state, is_best=entry is not None and entry.test_error is not None)
             if entry is not None:
-                self.display.round(entry, epochs, trainer.frequency * trainer.batch_size)
+                self.display.round(entry, self.options.epochs, images)
 
     def save(self, state: State, is_best: bool = False) -> None:
         snapshot = checkpoints.snapshot(self.model, self.options, self.described, state)
@@ -173,8 +175,6 @@ class Job:
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
     """`dataset` with its first `limit` training examples; RunError if it has fewer."""
-    from dataclasses import replace
-
     images, labels = dataset.train
     if limit is None:
         return dataset
@@ -185,26 +185,12 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
     return replace(dataset, train=Split(images[:limit], labels[:limit]))
 
 
-def check_batch(options: Options, dataset: Dataset) -> None:
-    """Raise RunError if a minibatch is larger than the training set."""
-    count = len(dataset.train.labels)
-    if options.batch_size > count:
-        raise RunError(
-            "--batch-size",
-            f"{options.batch_size} for {count} training images",
-            f"at most {count}",
-            "give a smaller --batch-size, or more data",
-        )
-
-
 def whole(text: str) -> int:
     """An argument that is a whole number."""
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}, expected a whole number, as 10"
-        ) from None
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number, as 10") from None
 
 
 def real(text: str) -> float:

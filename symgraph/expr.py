@@ -106,13 +106,13 @@ class Scalar:
     """A function of numbers: how it is printed, and what it costs.
 
     `code` is a format string over the printed arguments; both vocabularies know its names.
-    `cost` is roughly in additions; `identity_cast` says that the arguments already have the
-    result's dtype, so that no cast is needed around the call.
+    `cost` is roughly in additions. `on_host`: the host can compute it, from sizes, as an integer.
     """
 
     name: str
     code: str
     cost: int = 1
+    on_host: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -163,7 +163,7 @@ def load(variable: Variable, indices: Iterable[Expr]) -> Load:
 
 def call(scalar: Scalar, args: Sequence[Expr], dtype: str) -> Expr:
     args = tuple(args)
-    return _intern(Call, scalar, args, dtype, all(a.is_host for a in args))  # type: ignore[no-any-return]
+    return _intern(Call, scalar, args, dtype, scalar.on_host and all(a.is_host for a in args))  # type: ignore[no-any-return]
 
 
 def fold(kind: str, axes: Sequence[Index], body: Expr, dtype: str) -> Expr:
@@ -176,13 +176,16 @@ def fold(kind: str, axes: Sequence[Index], body: Expr, dtype: str) -> Expr:
 
 # ---- integer arithmetic of sizes and indices -----------------------------------------------------
 
-_ADD, _SUB, _MUL = Scalar("add", "({} + {})"), Scalar("sub", "({} - {})"), Scalar("mul", "({} * {})")
-_FLOORDIV, _MOD = Scalar("floordiv", "({} // {})", 8), Scalar("mod", "({} % {})", 8)
-_MAX, _MIN = Scalar("max", "max({}, {})"), Scalar("min", "min({}, {})")
-_WHERE = Scalar("where", "({1} if {0} else {2})")
-_COMPARE = {name: Scalar(name, f"({{}} {sign} {{}})") for name, sign in (
-    ("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<="), ("and", "and"), ("or", "or")
-)}  # fmt: skip
+_ADD = Scalar("add", "({} + {})", on_host=True)
+_SUB = Scalar("sub", "({} - {})", on_host=True)
+_MUL = Scalar("mul", "({} * {})", on_host=True)
+_FLOORDIV = Scalar("floordiv", "({} // {})", 8, on_host=True)
+_MOD = Scalar("mod", "({} % {})", 8, on_host=True)
+_MAX = Scalar("max", "max({}, {})", on_host=True)
+_MIN = Scalar("min", "min({}, {})", on_host=True)
+_WHERE = Scalar("where", "({1} if {0} else {2})", on_host=True)
+_SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "and": "and", "or": "or"}
+_COMPARE = {n: Scalar(n, f"({{}} {sign} {{}})", on_host=True) for n, sign in _SIGNS.items()}
 CHECKED = Scalar("checked", "checked_index({}, {}, errors, {})", 2)
 
 
@@ -307,8 +310,9 @@ def with_args(expr: Expr, args: tuple[Expr, ...]) -> Expr:
     """The same expression over other arguments; host arithmetic is simplified again."""
     if type(expr) is Call and expr.dtype == "int64" and expr.head in _SIMPLIFIERS:
         return _SIMPLIFIERS[expr.head](*args)
-    is_host = expr.is_host if type(expr) is not Call else all(a.is_host for a in args)
-    return _intern(type(expr), expr.head, args, expr.dtype, is_host)  # type: ignore[no-any-return]
+    if type(expr) is Call:
+        return call(expr.head, args, expr.dtype)
+    return _intern(type(expr), expr.head, args, expr.dtype, expr.is_host)  # type: ignore[no-any-return]
 
 
 _SIMPLIFIERS: dict[Any, Callable[..., Expr]] = {

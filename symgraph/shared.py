@@ -83,6 +83,12 @@ class SharedVariable(Variable):
             f"shared variable {self} has no attribute `value`: use get_value() and set_value()"
         )
 
+
+class GenericSharedVariable(SharedVariable):
+    """A shared value that is not an array."""
+
+    __slots__ = ()
+
     def __getitem__(self, key: Any) -> Any:
         raise TypeError(
             f"shared variable {self} holds a {type(self.container.value).__name__}, which is not an "
@@ -134,7 +140,7 @@ def shared(
     if not isinstance(value, np.ndarray) and not is_number:
         if isinstance(value, complex):
             raise TypeError("shared: complex numbers are not supported")
-        return SharedVariable(Generic(), value if borrow else copy.deepcopy(value), name)
+        return GenericSharedVariable(Generic(), value if borrow else copy.deepcopy(value), name)
     data = np.asarray(value)
     pattern = (False,) * data.ndim if broadcastable is None else tuple(broadcastable)
     kind = TensorType(str(data.dtype), pattern)

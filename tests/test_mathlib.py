@@ -264,6 +264,13 @@ def test_casts_agree(source):
         agree(f"{target}(a)", (source,), target, x)
 
 
+@pytest.mark.parametrize("source", FLOATS)
+def test_casts_of_what_does_not_fit_agree(source):
+    x = np.array([-1, 255, 256, 3e9, -3e9, 5e9, 1e19, -1e19, 1e30, np.inf, -np.inf, np.nan], source)
+    for target in INTEGERS:
+        agree(f"{target}(a)", (source,), target, x)
+
+
 def test_casts_like_numpy_where_numpy_defines_them():
     x = np.array([-2.7, -0.5, 0.0, 0.9, 100.99, 127.0], "f8")
     for target in ("int8", "int32", "int64", "float32", "bool_"):

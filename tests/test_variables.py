@@ -106,11 +106,12 @@ def test_matmul_refuses_scalars_and_deep_batches() -> None:
         variable(4) @ variable(4)
 
 
-def test_integer_division_gives_floatX(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integer_division_gives_floatX() -> None:
     x = variable(dtype="int32")
-    monkeypatch.setattr(config, "floatX", "float32")
-    assert (x / x).dtype == "float32"
-    assert (1 / x).dtype == "float32"
+    for dtype in ("float32", "float64"):
+        with config.change_flags(floatX=dtype):
+            assert (x / x).dtype == dtype
+            assert (1 / x).dtype == dtype
 
 
 def test_foreign_operands_are_asked_themselves() -> None:
@@ -139,7 +140,7 @@ def test_python_booleans_are_refused(boolean: bool) -> None:
     with pytest.raises(TypeError):
         boolean + x
     with pytest.raises(TypeError):
-        x < boolean
+        _ = x < boolean
 
 
 def test_augmented_assignment_makes_a_new_variable() -> None:
@@ -216,7 +217,6 @@ METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "ptp": (lambda x: x.ptp(axis=0), lambda x: np.ptp(x, 0)),
     "norm": (lambda x: x.norm(2, axis=1), lambda x: np.linalg.norm(x, 2, 1)),
     "dot": (lambda x: x.dot(x.T), lambda x: x.dot(x.T)),
-    "trace": (lambda x: x.trace(), lambda x: x.trace()),
     "clip": (lambda x: x.clip(0.3, 0.6), lambda x: x.clip(0.3, 0.6)),
     "astype": (lambda x: x.astype("int8"), lambda x: x.astype("int8")),
     "copy": (lambda x: x.copy(), lambda x: x),
@@ -232,7 +232,7 @@ METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "take": (lambda x: x.take([0, 5]), lambda x: x.take([0, 5])),
     "choose": (lambda x: (x > 0.5).choose([x, -x]), lambda x: np.where(x > 0.5, -x, x)),
     "compress": (lambda x: np_mask().compress(x, axis=0), lambda x: x[[0, 2]]),
-    "fill": (lambda x: x.fill(3.0), lambda x: np.full_like(x, 3)),
+    "fill": (lambda x: x.fill(np.float64(3)), lambda x: np.full_like(x, 3)),
     "conj": (lambda x: x.conj(), lambda x: x),
     "zeros_like": (lambda x: x.zeros_like(), np.zeros_like),
     "zeros_like_int": (lambda x: x.zeros_like("int8"), lambda x: np.zeros(x.shape, "int8")),
@@ -280,7 +280,7 @@ def test_names() -> None:
     x = variable()
     assert x.copy(name="again").name == "again"
     assert x.astype("float64") is x
-    with pytest.raises(ValueError, match="config.device"):
+    with pytest.raises(ValueError, match=r"config\.device"):
         x.transfer("cuda")
 
 

@@ -2,7 +2,8 @@
 
 An integer divided by 0 gives 0 and never traps (x86 would end the process): a kernel that must
 report it compares the divisor itself. Casting a float to an integer truncates; what does not fit
-saturates at 64 bits and then wraps, and NaN becomes 0 (NumPy leaves both undefined).
+saturates at 32 bits (64 for uint32, int64 and uint64) and then wraps, and NaN becomes 0: NumPy
+leaves these undefined.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -17,7 +18,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from symgraph.compile.mathlib import Value, as_intrinsic
@@ -28,16 +28,27 @@ from symgraph.compile.mathlib import Value, as_intrinsic
 def cast(context: Any, builder: ir.IRBuilder, value: ir.Value, source: Any, target: Any) -> Any:
     """`value` of the Numba type `source` as `target`, by the rules of this module."""
     if isinstance(source, types.Float) and isinstance(target, types.Integer):
-        signed = target.signed or target.bitwidth < 64
-        name = "llvm.fptosi.sat" if signed else "llvm.fptoui.sat"
-        suffix = "f32" if source == types.float32 else "f64"
-        kind = ir.FunctionType(ir.IntType(64), [value.type])
-        function = cgutils.get_or_insert_function(builder.module, kind, f"{name}.i64.{suffix}")
-        wide = builder.call(function, [value])
-        return builder.trunc(wide, ir.IntType(target.bitwidth)) if target.bitwidth < 64 else wide
+        return _truncate(Value(builder, value), target)
     if isinstance(source, types.Float) and target == types.boolean:
         return builder.fcmp_unordered("!=", value, value.type(0.0))
     return context.cast(builder, value, source, target)
+
+
+def _truncate(x: Value, target: types.Integer) -> ir.Value:
+    """x as an integer; the comparisons vectorise, which LLVM's saturating conversion does not."""
+    width = 32 if target.bitwidth < 32 or target == types.int32 else 64
+    kind = ir.IntType(width)
+    if target == types.uint64:
+        low, high, convert = 0, 2**width, x.builder.fptoui
+    else:
+        low, high, convert = -(2 ** (width - 1)), 2 ** (width - 1), x.builder.fptosi
+    above, below = x >= float(high), x <= float(low)
+    inside = (above | below | x.is_nan()).where(0.0, x)
+    whole = Value(x.builder, convert(inside.ir, kind))
+    whole = below.where(low, above.where(high - 1, whole))
+    if target.bitwidth == width:
+        return whole.ir
+    return x.builder.trunc(whole.ir, ir.IntType(target.bitwidth))
 
 
 def dtype(name: str, target: types.Type) -> Any:
@@ -101,9 +112,7 @@ def _generic(
 
 
 def _less(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    """a < b, false where either is NaN."""
-    if isinstance(kind, types.Float):
-        return builder.fcmp_ordered("<", a, b)
+    """a < b, of integers or bools."""
     signed = isinstance(kind, types.Integer) and kind.signed
     return (builder.icmp_signed if signed else builder.icmp_unsigned)("<", a, b)
 
@@ -123,13 +132,16 @@ def _true(builder: ir.IRBuilder, kind: Any, x: ir.Value) -> ir.Value:
 
 
 def maximum(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    first = builder.or_(_less(builder, kind, b, a), _is_nan(builder, kind, a))
-    return builder.select(first, a, b)
+    # LLVM's own, which gives NaN where either is NaN, vectorises as a reduction too.
+    if isinstance(kind, types.Float):
+        return Value(builder, a).call("llvm.maximum", Value(builder, b)).ir
+    return builder.select(_less(builder, kind, b, a), a, b)
 
 
 def minimum(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:
-    first = builder.or_(_less(builder, kind, a, b), _is_nan(builder, kind, a))
-    return builder.select(first, a, b)
+    if isinstance(kind, types.Float):
+        return Value(builder, a).call("llvm.minimum", Value(builder, b)).ir
+    return builder.select(_less(builder, kind, a, b), a, b)
 
 
 def select(builder: ir.IRBuilder, kind: Any, c: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:

@@ -68,9 +68,9 @@ def lower(
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.nrt = False
     collector = _Collector(symbol)
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
     with global_compiler_lock:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
         result = compiler.compile_extra(
             cpu_target.typing_context,
             cpu_target.target_context,

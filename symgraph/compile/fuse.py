@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from symgraph import expr as E
+from symgraph.compile.host import leaves
 from symgraph.compile.sizes import Sizes
 from symgraph.expr import Expr, Fold, Index, Load
 from symgraph.graph import Apply, LibraryCall, Shape, Variable
+from symgraph.types import TensorType
 
 MAX_CALLS = 150  # a kernel that is larger is cut: compile time grows faster than its size
 CHEAP = 4  # a result of at most this cost and one load is computed again rather than stored
@@ -173,9 +175,12 @@ class _Fuser:
         stack = [(e, nest) for e in roots]
         while stack:
             expr, around = stack.pop()
-            if expr in seen or expr.is_host:
+            if expr in seen:
                 continue
             seen.add(expr)
+            if expr.is_host:
+                self.read(expr)
+                continue
             if type(expr) is Load:
                 self.uses.setdefault(expr.head, {}).setdefault(kernel, {}).setdefault(expr, around)
             elif type(expr) is Fold:
@@ -183,6 +188,13 @@ class _Fuser:
             else:
                 kernel.calls += 1
             stack.extend((a, around) for a in expr.args)
+
+    def read(self, *exprs: Expr) -> None:
+        """The host will read these: results among their leaves need memory."""
+        for leaf in leaves(exprs):
+            variable = leaf.head[0]
+            if variable.owner is not None:
+                self.need(variable, "contiguous")
 
     def run(self) -> Fused:
         for position in range(len(self.nodes) - 1, -1, -1):
@@ -202,6 +214,9 @@ class _Fuser:
 
     def place(self, node: Apply, position: int) -> None:
         op, output = node.op, node.outputs[0]
+        for variable in (*node.outputs, *node.inputs):
+            if isinstance(variable.type, TensorType):
+                self.read(*self.sizes.shape(variable))
         if op.view_of is not None and self.place_view(node):
             return
         if op.compute is not None:
@@ -268,6 +283,7 @@ class _Fuser:
         view = op.view(node, contiguous(self.sizes.shape(source)), self.sizes)
         if view is None or (need == "contiguous" and not is_contiguous(shape, view[1])):
             return False
+        self.read(view[0], *view[1])
         exact = op.compute is None or need == "contiguous"
         self.need(source, "contiguous" if exact else "strided")
         self.views[output] = source

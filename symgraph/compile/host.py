@@ -13,12 +13,6 @@ from symgraph import expr as E
 from symgraph.expr import Const, Dim, Expr, Item
 from symgraph.graph import Variable
 
-_NAMES = {
-    "bool_": bool, "select": lambda c, a, b: a if c else b, "absolute": abs,
-    "maximum": max, "minimum": min,
-}  # fmt: skip
-
-
 def leaves(exprs: Iterable[Expr]) -> list[Expr]:
     """The sizes and integers that `exprs` depend on."""
     return [e for e in E.walk(exprs) if type(e) in (Dim, Item)]
@@ -69,7 +63,7 @@ def compile_key(exprs: Iterable[Expr], sources: Mapping[Variable, int]) -> Calla
 
 
 def _define(text: str) -> Callable[[Any], Any]:
-    namespace: dict[str, Any] = dict(_NAMES)
+    namespace: dict[str, Any] = {}
     exec(compile(text, "<symgraph sizes>", "exec"), namespace)
     function: Callable[[Any], Any] = namespace["host"]
     return function

@@ -45,8 +45,10 @@ class DType:
             return number.astype(self.memory).astype(self.value)[()]
 
     def _truncate(self, x: float) -> Any:
-        """Saturate at 64 bits (NaN gives 0), then wrap."""
-        low, high = (0, 2**64 - 1) if self.memory == np.uint64 else (-(2**63), 2**63 - 1)
+        """Saturate at 32 or 64 bits (NaN gives 0), then wrap."""
+        small = self.memory.itemsize < 4 or self.memory == np.int32
+        bits = 31 if small else 63
+        low, high = (0, 2**64 - 1) if self.memory == np.uint64 else (-(2**bits), 2**bits - 1)
         if math.isinf(x):
             whole = high if x > 0 else low
         else:
@@ -134,7 +136,7 @@ def minimum(a: Any, b: Any) -> Any:
 
 def mod(a: Any, b: Any) -> Any:
     a, b = _meet(a, b)
-    return np.bool_(a and not b) & False if a.dtype == bool else np.mod(a, b)
+    return np.False_ if a.dtype == bool else np.mod(a, b)
 
 
 def floor_divide(a: Any, b: Any) -> Any:

@@ -257,7 +257,7 @@ class _Planner:
             inputs = [(v, self.layout(v), self.shape(v)) for v in node.inputs]
             for output in node.outputs:
                 self.layout(output)
-                if any(e is E.dim(output, a) for a, e in enumerate(self.shape(output))):
+                if output in self.sizes.unsized:
                     self.unsized.add(output)
                     self.temporaries.pop(output, None)
             self.steps.append(PythonStep(node, inputs))

@@ -25,6 +25,7 @@ class Sizes:
         self._same: dict[Expr, Expr] = {}
         self._nodes = nodes
         self.checks: list[tuple[Apply, Check]] = []
+        self.unsized: set[Variable] = set()  # results whose size only their step can tell
         self._infer(collect=True)
         if self._same:
             self._infer(collect=False)
@@ -35,7 +36,9 @@ class Sizes:
         for node in self._nodes:
             shapes = node.op.infer_shape(node, self)
             for output, shape in zip(node.outputs, shapes, strict=True):
-                if shape is not None:
+                if shape is None:
+                    self.unsized.add(output)
+                else:
                     self._shapes[output] = tuple(map(E.as_expr, shape))
             output = node.outputs[0]
             kind = output.type

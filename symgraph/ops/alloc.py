@@ -21,13 +21,15 @@ from symgraph.graph import Apply, Constant, Context, Op
 from symgraph.graph import Shape as Sizes
 from symgraph.ops.core import SUM, Reduce, cast_expr, describe, dimshuffle, restore_axes, sum_dtypes
 from symgraph.ops.elementwise import cast, ceil, eq, ge, second, switch
-from symgraph.ops.structure import (
-    as_size,
+from symgraph.ops.sizes import (
     at_least_zero,
     checks_of,
     known_integer,
     known_length,
     raise_known_failures,
+)
+from symgraph.ops.structure import (
+    as_size,
     rebroadcast,
     shape_i,
     sizes_of,

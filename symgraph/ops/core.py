@@ -383,6 +383,8 @@ class Reduce(Op):
         accumulator = "float32" if self.acc_dtype == "float16" else self.acc_dtype
         body = cast_expr(E.load(node.inputs[0], where), accumulator)
         kind = self.reduction.kind
+        if not axes and kind not in ("argmax", "argmin"):
+            return cast_expr(cast_expr(body, "bool") if kind in ("any", "all") else body, self.dtype)
         if kind in ("any", "all"):
             body = cast_expr(body, "bool")
         folded = E.fold(kind, axes, body, self._fold_dtype(accumulator))

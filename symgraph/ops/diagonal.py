@@ -20,7 +20,15 @@ from symgraph.ops.alloc import arange, cast_known
 from symgraph.ops.core import cast_expr, describe, dimshuffle
 from symgraph.ops.elementwise import add, eq, switch
 from symgraph.ops.join import as_axis
-from symgraph.ops.structure import as_size, at_least_zero, rebroadcast, shape_i, sizes_of
+from symgraph.ops.sizes import (
+    at_least_zero,
+)
+from symgraph.ops.structure import (
+    as_size,
+    rebroadcast,
+    shape_i,
+    sizes_of,
+)
 from symgraph.types import DISCRETE, DisconnectedType, TensorType
 from symgraph.variable import as_tensor_variable, constant
 

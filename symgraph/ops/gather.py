@@ -43,6 +43,8 @@ class AdvancedSubtensor(Selection):
     out of range raises IndexError when called. The label of `checked` is the axis of x.
     """
 
+    may_fail: ClassVar[bool] = True
+
     def normalized(self, indices: Sequence[Any], x: Any) -> list[Any]:
         slots = self.slots()
         ndim = max(i.ndim for i, slot in zip(indices, slots, strict=True) if slot is Slot.ARRAY)
@@ -183,6 +185,7 @@ class AdvancedIncSubtensor(Increment):
 
     selecting: ClassVar[type[Selection]] = AdvancedSubtensor
     ordered: ClassVar[bool] = True
+    may_fail: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from symgraph.graph import Apply, Context, Op, Shape, Variable, Write
 from symgraph.ops.core import DimShuffle, cast_expr, describe, dimshuffle, pad_left
 from symgraph.ops.elementwise import ADD, cast, second
 from symgraph.ops.reduce import match_pattern
-from symgraph.ops.structure import Reshape, checks_of, raise_known_failures
+from symgraph.ops.sizes import checks_of, raise_known_failures
+from symgraph.ops.structure import Reshape
 from symgraph.types import DISCRETE, FLOATS, INTEGERS, DisconnectedType, TensorType
 from symgraph.variable import as_tensor_variable
 
@@ -91,7 +92,8 @@ def run(entry: Entry, size: Expr, take: Callable[[Bound], Any]) -> Run:
         distance = E.maximum(E.sub(size, start), 0)  # the same expression as for x[:-start]
     else:
         distance = E.mul(E.sub(last, first), sign)
-    count = E.floordiv(E.add(distance, E.sub(E.mul(step, sign), 1)), E.mul(step, sign))
+    stride = E.maximum(E.mul(step, sign), 1)  # a step of 0 is for `checks` to refuse
+    count = E.floordiv(E.add(distance, E.sub(stride, 1)), stride)
     if start is not None and stop is not None:  # else the bounds cannot cross
         count = E.maximum(count, 0)
     return Run(first, step, count)

@@ -19,11 +19,13 @@ from symgraph.graph import Shape as Sizes
 from symgraph.ops.alloc import alloc, as_sizes
 from symgraph.ops.core import cast_expr, describe, dimshuffle
 from symgraph.ops.elementwise import add
-from symgraph.ops.structure import (
-    MakeVector,
+from symgraph.ops.sizes import (
     checks_of,
     known_length,
     raise_known_failures,
+)
+from symgraph.ops.structure import (
+    MakeVector,
     rebroadcast,
     shape_i,
     sizes_of,
@@ -279,22 +281,24 @@ def concatenate(tensor_list: Any, axis: Any = 0) -> Any:
     return join(axis, *tensor_list)
 
 
-def stack(*tensors: Any, axis: Any = 0) -> Any:
-    """Arrays of one shape along a new axis: `stack(list, axis=0)`, or the old `stack(a, b)`.
+def stack(*arrays: Any, axis: Any = 0, tensors: Any = None) -> Any:
+    """Arrays of one shape along a new axis: `stack(tensors, axis=0)`, or the old `stack(a, b)`.
 
     Scalars make a vector. Raises as `join` does. Source: Theano, `T.stack`.
     """
-    if not tensors:
+    if tensors is not None:
+        arrays = (tensors, *arrays)
+    if not arrays:
         raise TypeError("stack: no tensor arguments provided")
-    if isinstance(tensors[0], (list, tuple)):
-        if len(tensors) > 2:
+    if isinstance(arrays[0], (list, tuple)):
+        if len(arrays) > 2:
             raise TypeError("stack(tensors, axis=0) takes a list and an axis")
-        if len(tensors) == 2:
-            axis = tensors[1]
-        tensors = tuple(tensors[0])
-        if not tensors:
+        if len(arrays) == 2:
+            axis = arrays[1]
+        arrays = tuple(arrays[0])
+        if not arrays:
             raise ValueError("stack: the list of tensors is empty")
-    variables = [as_tensor_variable(x) for x in tensors]
+    variables = [as_tensor_variable(x) for x in arrays]
     if len({x.ndim for x in variables}) > 1:
         raise TypeError(explain("stack", "the tensors have different numbers of axes",
                                 got=describe(variables)))  # fmt: skip

@@ -14,7 +14,18 @@ import numpy as np
 
 from symgraph.errors import AsTensorError, NotConstantError, explain
 from symgraph.graph import Constant, toposort
-from symgraph.ops import advanced, alloc, core, elementwise, linalg, reduce, shape, sort, structure
+from symgraph.ops import (
+    advanced,
+    alloc,
+    core,
+    elementwise,
+    linalg,
+    reduce,
+    shape,
+    sizes,
+    sort,
+    structure,
+)
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.index import inc_subtensor, set_subtensor
 from symgraph.variable import TensorVariable, as_tensor_variable
@@ -194,7 +205,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
                       "floor trunc sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh "
                       "arccosh arctanh deg2rad rad2deg sigmoid erf erfc erfinv isnan isinf"),
         (reduce, "sum prod var std max min argmax argmin any all ptp"),
-        (linalg, "dot trace"),
+        (linalg, "dot"),
         (alloc, "zeros_like ones_like"),
         (shape, "reshape flatten ravel swapaxes squeeze diagonal repeat"),
         (sort, "sort argsort cumsum cumprod"),
@@ -213,7 +224,7 @@ def get_scalar_constant_value(x: Any) -> np.ndarray:
     """
     x = as_tensor_variable(x)
     if x.ndim == 0 and "int" in x.dtype:
-        known = structure.known_integer(x)
+        known = sizes.known_integer(x)
         if known is not None:
             return np.asarray(known, x.dtype)
     env: dict[Any, Any] = {}

@@ -21,15 +21,17 @@ from symgraph.ops.core import describe, dimshuffle, pad_left
 from symgraph.ops.diagonal import diag, diagonal, fill_diagonal, fill_diagonal_offset
 from symgraph.ops.elementwise import maximum, mod
 from symgraph.ops.join import as_axis, cut, join, stack
+from symgraph.ops.sizes import (
+    known_integer,
+    known_length,
+    raise_known_failures,
+)
 from symgraph.ops.structure import (
     MakeVector,
     Reshape,
     SpecifyShape,
     as_size,
-    known_integer,
-    known_length,
     product_of,
-    raise_known_failures,
     rebroadcast,
     shape,
     shape_i,
@@ -41,6 +43,7 @@ from symgraph.variable import as_tensor_variable, constant
 
 __all__ = [
     "addbroadcast", "diag", "diagonal", "fill_diagonal", "fill_diagonal_offset", "flatten",
+    "get_vector_length",
     "patternbroadcast", "ravel", "repeat", "reshape", "roll", "shape", "shape_i", "shape_padaxis",
     "shape_padleft", "shape_padright", "size", "specify_shape", "squeeze", "stack", "swapaxes",
     "tile", "transpose", "unbroadcast", "with_ndim",
@@ -99,6 +102,20 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Any:
     node = Reshape(tuple(n == 1 for n in wanted)).make_node(x, vector)
     raise_known_failures(node)
     return node.out
+
+
+def get_vector_length(v: Any) -> int:
+    """The length of the vector `v`, if it is known while the graph is built; else ValueError.
+
+    Source: Theano, `T.get_vector_length`.
+    """
+    v = as_tensor_variable(v)
+    if v.ndim != 1:
+        raise TypeError(explain("get_vector_length", "takes a vector", got=describe([v])))
+    length = known_length(v)
+    if length is None:
+        raise ValueError(explain("get_vector_length", "length not known", got=describe([v])))
+    return length
 
 
 def flatten(x: Any, ndim: int | None = None, outdim: int | None = None) -> Any:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from symgraph import expr as E
 from symgraph.expr import Check, Expr
-from symgraph.graph import Apply, Constant, Context, Variable
+from symgraph.graph import Apply, Constant, Variable
 from symgraph.graph import Shape as Sizes
-from symgraph.ops.core import Elemwise
 from symgraph.types import DISCRETE
 
 

@@ -1,14 +1,14 @@
-"""Sorting, cumulative sums and products, differences, counting.
+"""Sorting, cumulative sums and products, differences; hands on what `counting` has.
 
 Sorting runs in NumPy, as a Python step. Source of names: Theano, tensor/sort.py and
-tensor/extra_ops.py (cumsum, cumprod, diff, bincount, searchsorted).
+tensor/extra_ops.py (cumsum, cumprod, diff).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,14 +19,26 @@ from symgraph.graph import Apply, Context, Op, Write
 from symgraph.graph import Shape as Sizes
 from symgraph.ops.alloc import full_like
 from symgraph.ops.core import cast_expr, describe
-from symgraph.ops.elementwise import ADD, MUL, add, cast, maximum, mul, sub
+from symgraph.ops.counting import bincount, searchsorted, unique
+from symgraph.ops.elementwise import ADD, MUL, cast, maximum, mul, sub
 from symgraph.ops.join import as_axis, cut, join
 from symgraph.ops.shape import flatten
-from symgraph.ops.structure import at_least_zero, checks_of, rebroadcast, shape_i
-from symgraph.types import DISCRETE, INTEGERS, DisconnectedType, TensorType
+from symgraph.ops.sizes import (
+    at_least_zero,
+    checks_of,
+)
+from symgraph.ops.structure import (
+    rebroadcast,
+    shape_i,
+)
+from symgraph.types import DISCRETE, DisconnectedType, TensorType
 from symgraph.variable import as_tensor_variable, constant
 
-KINDS = ("quicksort", "mergesort", "heapsort", "stable")
+__all__ = [
+    "argsort", "bincount", "cumprod", "cumsum", "diff", "searchsorted", "sort", "unique",
+]  # fmt: skip
+
+Kind = Literal["quicksort", "mergesort", "heapsort", "stable"]
 
 
 def _flat_or_axis(x: Any, axis: Any, who: str) -> tuple[Any, int]:
@@ -45,7 +57,7 @@ class Sort(Op):
     """x sorted along `axis` by NumPy's algorithm `kind`; NaN comes last."""
 
     axis: int
-    kind: str
+    kind: Kind
 
     def output_types(self, x: Any) -> list[TensorType]:
         return [x.type]
@@ -54,7 +66,7 @@ class Sort(Op):
         return [ctx.shape(node.inputs[0])]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return [np.sort(inputs[0], axis=self.axis, kind=self.kind)]  # type: ignore[call-overload]
+        return [np.sort(inputs[0], axis=self.axis, kind=self.kind)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x,), (g,) = inputs, output_gradients
@@ -69,7 +81,7 @@ class ArgSort(Op):
     """The positions along `axis` that sort x, int64. The gradient is zero."""
 
     axis: int
-    kind: str
+    kind: Kind
 
     def output_types(self, x: Any) -> list[TensorType]:
         return [TensorType("int64", x.broadcastable)]
@@ -78,7 +90,7 @@ class ArgSort(Op):
         return [ctx.shape(node.inputs[0])]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return [np.argsort(inputs[0], axis=self.axis, kind=self.kind)]  # type: ignore[call-overload]
+        return [np.argsort(inputs[0], axis=self.axis, kind=self.kind)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x,) = inputs
@@ -119,15 +131,15 @@ class PermuteAlong(Op):
         return [PermuteAlong(self.axis)(output_gradients[0], inverse), DisconnectedType()()]
 
 
-def _check_kind(kind: str | None, order: Any, who: str) -> str:
+def _check_kind(kind: Kind | None, order: Any, who: str) -> Kind:
     if order is not None:
         raise ValueError(f"{who}: order names the fields of structured arrays; there are none here")
-    if kind is not None and kind not in KINDS:
-        raise ValueError(explain(who, f"unknown kind {kind!r}", expected=", ".join(KINDS)))
+    if kind is not None and kind not in get_args(Kind):
+        raise ValueError(explain(who, f"unknown kind {kind!r}", expected=", ".join(get_args(Kind))))
     return kind or "quicksort"
 
 
-def sort(a: Any, axis: int | None = -1, kind: str | None = "quicksort", order: Any = None) -> Any:
+def sort(a: Any, axis: int | None = -1, kind: Kind | None = "quicksort", order: Any = None) -> Any:
     """`a` sorted along `axis` (None: flattened), in its dtype; NaN comes last.
 
     `kind` is NumPy's. ValueError for an axis or kind that does not exist, TypeError for an axis
@@ -139,7 +151,7 @@ def sort(a: Any, axis: int | None = -1, kind: str | None = "quicksort", order: A
 
 
 def argsort(
-    a: Any, axis: int | None = -1, kind: str | None = "quicksort", order: Any = None
+    a: Any, axis: int | None = -1, kind: Kind | None = "quicksort", order: Any = None
 ) -> Any:
     """The int64 positions along `axis` (None: of the flattened array) that sort `a`.
 
@@ -325,21 +337,21 @@ def _previous(x: Any, axis: int, reverse: bool, outside: float) -> Any:
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
-    """Running sums along `axis` (None: of the flattened array), in x's dtype.
+    """Running sums along `axis` (None: of the flattened array), in x's dtype; int64 for bools.
 
     Raises ValueError for an axis that does not exist. Source: Theano, extra_ops.cumsum.
     """
     x, axis = _flat_or_axis(x, axis, "cumsum")
-    return Cumulate("add", axis)(x)
+    return Cumulate("add", axis)(cast(x, "int64") if x.dtype == "bool" else x)
 
 
 def cumprod(x: Any, axis: int | None = None) -> Any:
-    """Running products along `axis` (None: of the flattened array), in x's dtype.
+    """Running products along `axis` (None: of the flattened array), in x's dtype; bools: int64.
 
     The gradient is right where x has zeros. Source: Theano, extra_ops.cumprod.
     """
     x, axis = _flat_or_axis(x, axis, "cumprod")
-    return Cumulate("mul", axis)(x)
+    return Cumulate("mul", axis)(cast(x, "int64") if x.dtype == "bool" else x)
 
 
 def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
@@ -355,129 +367,3 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     for _ in range(n):
         x = sub(x[(*before, slice(1, None))], x[(*before, slice(None, -1))])
     return x
-
-
-# ---- counting and searching ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bincount(Op):
-    """y, where y[k] is the sum of weights[i] with x[i] == k; inputs are x, weights, length.
-
-    IndexError at the call for x outside [0, length).
-    """
-
-    def output_types(self, x: Any, weights: Any, length: Any) -> list[TensorType]:
-        if x.ndim != 1 or x.dtype not in INTEGERS or weights.ndim != 1:
-            raise TypeError(
-                explain("bincount", "takes an integer vector", got=describe([x, weights]))
-            )
-        return [TensorType(weights.dtype, (False,))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
-        return [(ctx.value(node.inputs[2]),)]
-
-    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        have, want = (ctx.shape(v)[0] for v in node.inputs[:2])
-
-        def fail(*values: int) -> Exception:
-            return ShapeError(
-                explain("bincount", "not one weight for each element", where=node.trace,
-                        got=f"{values[1]} weights for {values[0]} elements")
-            )  # fmt: skip
-
-        return checks_of([E.compare("eq", have, want)], (have, want), fail)
-
-    def assemble(self, node: Apply, ctx: Context) -> list[Write]:
-        x, weights, length = node.inputs
-        out = node.outputs[0]
-        dtype = out.type.dtype  # type: ignore[attr-defined]
-        size = ctx.value(length)
-        k = E.index(size)
-        zero = E.const(0, "float32" if dtype == "float16" else dtype)
-        i = E.index(ctx.shape(x)[0])
-        label = cast_expr(E.load(x, (i,)), "int64")
-        # a negative one is refused as the first that is too large would be
-        at = E.checked(E.where(E.compare("lt", label, E.ZERO), size, label), size, 0)
-        more = ADD.apply((E.load(out, (at,)), E.load(weights, (i,))), dtype)
-        return [Write((k,), (k,), zero), Write((i,), (at,), more, ordered=True)]
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        x, weights, length = inputs
-        if (x < 0).any():
-            raise IndexError(explain("bincount", "a negative number", where=node.trace))
-        result = np.zeros(int(length), dtype=weights.dtype)
-        np.add.at(result, x, weights)
-        return [result]
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[False], [True], [False]]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        x, weights, _ = inputs
-        off = DisconnectedType()
-        if weights.dtype in DISCRETE:
-            return [off(), weights.zeros_like("floatX"), off()]
-        return [off(), rebroadcast(output_gradients[0][x], weights.broadcastable), off()]
-
-
-def bincount(
-    x: Any, weights: Any = None, minlength: Any = None, assert_nonneg: bool = False
-) -> Any:
-    """How often each of 0, ..., max(x) occurs in the vector `x`: int64, or the sums of `weights`.
-
-    The result has at least `minlength` elements. Negative numbers in `x` raise IndexError at the
-    call, whether `assert_nonneg` is given or not. TypeError if `x` is no vector of integers.
-    Source: Theano, extra_ops.bincount.
-    """
-    from symgraph.ops.reduce import max as largest
-
-    x = as_tensor_variable(x)
-    if x.ndim != 1 or x.dtype not in INTEGERS:
-        raise TypeError(explain("bincount", "takes an integer vector", got=describe([x])))
-    length = add(cast(largest(x), "int64"), constant(1, dtype="int64"))
-    if minlength is not None:
-        length = maximum(length, cast(as_tensor_variable(minlength), "int64"))
-    if weights is None:
-        weights = full_like(x, 1, "int64")
-    return Bincount()(x, weights, length)
-
-
-@dataclass(frozen=True)
-class SearchSorted(Op):
-    """For each v, where to insert it into the sorted vector x to keep the order: int64."""
-
-    side: str
-
-    def output_types(self, x: Any, v: Any) -> list[TensorType]:
-        if x.ndim != 1:
-            raise TypeError(explain("searchsorted", "takes a sorted vector", got=describe([x])))
-        return [TensorType("int64", v.broadcastable)]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
-        return [ctx.shape(node.inputs[1])]
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return [np.asarray(np.searchsorted(*inputs, side=self.side))]  # type: ignore[call-overload]
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[False], [False]]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        return [DisconnectedType()(), DisconnectedType()()]
-
-
-def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """Where to insert each `v` into the sorted vector `x` ("left" or "right" of equals): int64.
-
-    `sorter` holds the integer positions that sort `x`. Source: Theano, extra_ops.searchsorted.
-    """
-    if side not in ("left", "right"):
-        raise ValueError(f"searchsorted: side is 'left' or 'right', got {side!r}")
-    x = as_tensor_variable(x)
-    if sorter is not None:
-        sorter = as_tensor_variable(sorter)
-        if sorter.ndim != 1 or sorter.dtype not in INTEGERS:
-            raise TypeError("searchsorted: sorter is an integer vector")
-        x = x[sorter]
-    return SearchSorted(side)(x, v)

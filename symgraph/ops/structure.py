@@ -9,7 +9,7 @@ tensor/basic.py (Reshape).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,21 +18,24 @@ import numpy as np
 from symgraph import expr as E
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr
-from symgraph.graph import Apply, Constant, Context, Op, Variable
+from symgraph.graph import Apply, Constant, Context, Op
 from symgraph.graph import Shape as Sizes
 from symgraph.ops.core import cast_expr, describe
 from symgraph.ops.elementwise import SWITCH, cast, mul
 from symgraph.ops.sizes import (
-    BuildContext,
-    at_least_zero,
     cancel,
-    checks_of,
     contiguous,
     contiguous_strides,
-    known_integer,
-    known_length,
     never_negative,
-    raise_known_failures,
+)
+from symgraph.ops.sizes import (
+    checks_of as checks_of,
+)
+from symgraph.ops.sizes import (
+    known_integer as known_integer,
+)
+from symgraph.ops.sizes import (
+    raise_known_failures as raise_known_failures,
 )
 from symgraph.types import DISCRETE, INT64, DisconnectedType, TensorType, upcast
 from symgraph.variable import as_tensor_variable, constant

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symgraph.errors import ShapeError
 from symgraph.ops import methods  # noqa: F401 - attaches operators
 from symgraph.ops.advanced import (
     choose,
@@ -437,7 +438,81 @@ def _variable(ndim: int, dtype: str = "float64") -> Any:
     return TensorType(dtype, (False,) * ndim)("x")
 
 
+def _calling(build: Callable[..., Any], *inputs: In) -> Callable[[], Any]:
+    """Builds and calls on zeros, or on the values that the inputs give."""
+
+    def provoke() -> Any:
+        arrays = [np.zeros(i.shape, i.dtype) if i.values is None else i.array(RNG) for i in inputs]
+        kinds = [
+            TensorType(i.dtype, i.broadcastable or (False,) * a.ndim)
+            for i, a in zip(inputs, arrays, strict=True)
+        ]
+        variables = [kind(f"v{k}") for k, kind in enumerate(kinds)]
+        return build(*variables).eval(dict(zip(variables, arrays, strict=True)))
+
+    return provoke
+
+
+RNG = np.random.RandomState(0)
+OUT = ("out of bounds",)
+EMPTY = In((0, 5))
+CALLED: list[Failure] = [
+    Failure("called_int", _calling(lambda x: x[4], MATRIX), IndexError, ("index 4", *OUT)),
+    Failure("called_negative", _calling(lambda x: x[:, -6], MATRIX), IndexError, ("axis 1", *OUT)),
+    Failure("called_symbolic", _calling(lambda x, i: x[i], MATRIX, ints(-5)), IndexError, OUT),
+    Failure("called_of_empty", _calling(lambda x: x[0], EMPTY), IndexError, OUT),
+    Failure(
+        "called_step_zero", _calling(lambda x, i: x[::i], MATRIX, ints(0)), ValueError, ("step",)
+    ),
+    Failure("called_array", _calling(lambda x, v: x[v], MATRIX, ints([0, 4])), IndexError, OUT),
+    Failure(
+        "called_array_negative", _calling(lambda x, v: x[:, v], MATRIX, ints([-6])), IndexError, OUT
+    ),
+    Failure("called_array_row", _calling(lambda x, v: x[v], ROW, ints([0, 1])), IndexError, OUT),
+    Failure(
+        "called_array_of_empty", _calling(lambda x, v: x[v], EMPTY, ints([0])), IndexError, OUT
+    ),
+    Failure(
+        "called_arrays",
+        _calling(lambda x, v: x[v, v[1:]], MATRIX, ints([0, 1])),
+        ShapeError,
+        ("fit",),
+    ),
+    Failure(
+        "called_set",
+        _calling(lambda x, v: set_subtensor(x[v], 1), MATRIX, ints([4])),
+        IndexError,
+        OUT,
+    ),
+    Failure(
+        "called_inc_of_empty",
+        _calling(lambda x, v: inc_subtensor(x[v], 1), EMPTY, ints([0])),
+        IndexError,
+        OUT,
+    ),
+    Failure(
+        "called_set_shape",
+        _calling(lambda x, y: set_subtensor(x[1:], y), MATRIX, In((3,))),
+        ShapeError,
+        ("does not fit", "(3, 5)"),
+    ),
+    Failure(
+        "called_mask", _calling(lambda x, m: x[m], MATRIX, In((3,), "bool")), IndexError, ("mask",)
+    ),
+    Failure("called_take", _calling(lambda x, v: take(x, v), MATRIX, ints([20])), IndexError, OUT),
+    Failure(
+        "called_choose",
+        _calling(lambda v, x: choose(v, x), ints([0, -1]), In((2, 2))),
+        IndexError,
+        OUT,
+    ),
+    Failure(
+        "called_choose_list", _calling(lambda v: choose(v, [1, 2]), ints([2])), IndexError, OUT
+    ),
+]
+
 FAILURES: list[Failure] = [
+    *CALLED,
     Failure("index_of_0d", lambda: _variable(0)[0], IndexError, ("too many indices",)),
     Failure("too_many", lambda: _variable(2)[0, 0, 0], IndexError, ("too many indices", "3")),
     Failure(

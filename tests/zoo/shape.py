@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from symgraph.ops import alloc as A
@@ -174,9 +177,11 @@ CASES: list[Case] = [
     Case("arange-literal", lambda: A.arange(3.0), (), lambda: np.arange(3.0), (), "float32"),
     Case("arange-float", lambda a, b: A.arange(a, b, 0.25),
          (In(values=0.5), In(values=2.1)), lambda a, b: np.arange(0.5, 2.1, 0.25), (), "float64"),
-    Case("arange-float32", lambda a: A.arange(0, a, np.float32(0.1)), (In((), "float32", values=1),),
+    Case("arange-float32", lambda a: A.arange(0, a, np.float32(0.1)),
+         (In((), "float32", values=1),),
          lambda a: np.arange(0, np.float32(1), np.float32(0.1)), (), "float32", rtol=1e-6),
-    Case("arange-of-size", lambda x: x + A.arange(S.shape_i(x, 1)), (M,), lambda x: x + np.arange(4)),
+    Case("arange-of-size", lambda x: x + A.arange(S.shape_i(x, 1)), (M,),
+         lambda x: x + np.arange(4)),
     # triangles and grids
     Case("eye", lambda n: A.eye(n), (N,), lambda n: np.eye(n), (), "float64", (False, False)),
     Case("eye-offset", lambda: A.eye(3, 5, -1, "int8"), (), lambda: np.eye(3, 5, -1), (), "int8"),
@@ -196,7 +201,8 @@ CASES: list[Case] = [
     Case("one-hot-dtype", lambda y, n: A.to_one_hot(y, n, "int8"),
          (In((3,), "int64", values=[0, -1, 2]), number(4)), lambda y, n: np.eye(4)[y], (), "int8"),
     # joining
-    Case("join", lambda x, y: J.join(0, x, y), (M, In((2, 4))), lambda x, y: np.concatenate([x, y])),
+    Case("join", lambda x, y: J.join(0, x, y), (M, In((2, 4))),
+         lambda x, y: np.concatenate([x, y])),
     Case("join-negative", lambda x, y: J.join(-1, x, y), (M, In((3, 2))),
          lambda x, y: np.concatenate([x, y], 1)),
     Case("join-dtypes", lambda x, y: J.join(0, x, y), (M, In((2, 4), "int32")),
@@ -214,6 +220,8 @@ CASES: list[Case] = [
     Case("stack", lambda x, y: J.stack([x, y]), (M, M), lambda x, y: np.stack([x, y])),
     Case("stack-axis", lambda x, y: J.stack([x, y], axis=-1), (M, M),
          lambda x, y: np.stack([x, y], -1)),
+    Case("stack-keyword", lambda x, y: J.stack(tensors=[x, y], axis=1), (V, V),
+         lambda x, y: np.stack([x, y], 1)),
     Case("stack-old", lambda x, y: J.stack(x, y), (V, V), lambda x, y: np.stack([x, y])),
     Case("stack-scalars", lambda x, y: J.stack([x, 2, y]), (In(), In((), "float32")),
          lambda x, y: np.array([x, 2, y]), (0,), "float64", rtol=1e-6),
@@ -228,6 +236,19 @@ CASES: list[Case] = [
     Case("split-vector", lambda x, s: J.split(x, s, 2)[1], (M, In((2,), "int64", values=[3, 0])),
          lambda x, s: x[3:], (0,)),
 ]  # fmt: skip
+
+
+def called(build: Callable[..., Any], *inputs: Any) -> Callable[[], Any]:
+    """Builds an expression on variables of the inputs' types, and computes it."""
+
+    def provoke() -> Any:
+        arrays = [np.asarray(x) for x in inputs]
+        variables = [TensorType(str(a.dtype), (False,) * a.ndim)(f"x{k}")
+                     for k, a in enumerate(arrays)]  # fmt: skip
+        return build(*variables).eval(dict(zip(variables, arrays, strict=True)))
+
+    return provoke
+
 
 matrix, vector = TensorType("float64", (False, False)), TensorType("float64", (False,))
 scalar, ints = TensorType("float64", ()), TensorType("int64", (False,))
@@ -245,6 +266,7 @@ FAILURES: list[Failure] = [
     Failure("reshape-constant", lambda: S.reshape(constant(np.zeros(6)), (4,)), ValueError,
             ("(6,)", "(4,)")),
     Failure("reshape-bool", lambda: S.reshape(matrix("x"), (True, 3)), TypeError, ("True",)),
+    Failure("vector-length", lambda: S.get_vector_length(ints("s")), ValueError, ("length", "s")),
     Failure("flatten-ndim", lambda: S.flatten(matrix("x"), 3), ValueError, ("3",)),
     Failure("with-ndim", lambda: S.with_ndim(matrix("x"), 1), ValueError, ("x", "broadcastable")),
     Failure("transpose-axes", lambda: S.transpose(matrix("x"), (0,)), ValueError, ("axes",)),
@@ -281,4 +303,33 @@ FAILURES: list[Failure] = [
     Failure("split-count", lambda: J.split(vector("v"), [1, 2], 3), ValueError, ("n_splits",)),
     Failure("horizontal-stack", lambda: J.horizontal_stack(vector("v"), vector("w")), ValueError,
             ("matrices",)),
+    # found when called
+    Failure("call-reshape", called(lambda x: S.reshape(x, (4, -1)), np.ones((3, 2))), ValueError,
+            ("(3, 2)", "(4, -1)", "x0", "shape.py")),
+    Failure("call-reshape-scalars", called(lambda x, n: S.reshape(x, (n, n)), np.ones((3, 2)), 2),
+            ValueError, ("(3, 2)", "(2, 2)", "x0")),
+    Failure("call-reshape-negatives", called(lambda x, n: S.reshape(x, (n, n)), np.ones(4), -2),
+            ValueError, ("(4,)", "(-2, -2)")),
+    Failure("call-specify-shape", called(lambda x: S.specify_shape(x, (3, 5)), np.ones((3, 4))),
+            AssertionError, ("(3, 4)", "(3, 5)", "x0")),
+    Failure("call-addbroadcast", called(lambda x: S.addbroadcast(x, 0), np.ones((3, 4))),
+            ValueError, ("(3, 4)", "size 1", "x0")),
+    Failure("call-repeat-negative", called(lambda x, n: S.repeat(x, n), np.ones(3), -1),
+            ValueError, ("-1",)),
+    Failure("call-repeat-counts", called(lambda x, n: S.repeat(x, n, 0), np.ones(3), [1, 2]),
+            ValueError, ("counts", "3 elements")),
+    Failure("call-alloc", called(lambda x, n: A.alloc(x, n), np.ones(3), 4), ValueError,
+            ("(4,)", "(3,)")),
+    Failure("call-zeros-negative", called(lambda n: A.zeros(n), -1), ValueError, ("-1",)),
+    Failure("call-arange-no-step", called(lambda n: A.arange(0, 5, n), 0), ZeroDivisionError,
+            ("step", "shape.py")),
+    Failure("call-one-hot", called(lambda y: A.to_one_hot(y, 3), [0, 3]), IndexError, ("3",)),
+    Failure("call-join", called(lambda x, y: J.join(0, x, y), np.ones((2, 3)), np.ones((2, 4))),
+            ValueError, ("must match", "(2, 3)", "(2, 4)", "shape.py")),
+    Failure("call-stack", called(lambda x, y: J.stack([x, y]), np.ones(3), np.ones(4)), ValueError,
+            ("must match", "3", "4")),
+    Failure("call-split", called(lambda x: J.split(x, [1, 1], 2)[0], np.ones(3)), ValueError,
+            ("add up", "3", "(1, 1)")),
+    Failure("call-split-negative", called(lambda x: J.split(x, [4, -1], 2)[0], np.ones(3)),
+            ValueError, ("(4, -1)",)),
 ]  # fmt: skip

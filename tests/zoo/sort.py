@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from symgraph.ops import counting as C
 from symgraph.ops import sort as S
 from symgraph.types import TensorType
 from tests.zoo.case import Case, Failure, In
+from tests.zoo.shape import called
 
 V, M, T3 = In((5,)), In((3, 4)), In((2, 3, 4))
 INTS = In((6,), "int32", 0, 4)
@@ -15,7 +17,8 @@ ZEROS = In((2, 4), values=[[2.0, 0.0, 3.0, -1.0], [0.0, 0.0, 1.5, 2.0]])
 CASES: list[Case] = [
     Case("sort", S.sort, (M,), np.sort, dtype="float64"),
     Case("sort-first-axis", lambda x: S.sort(x, 0), (M,), lambda x: np.sort(x, 0)),
-    Case("sort-flat", lambda x: S.sort(x, None), (M,), lambda x: np.sort(x, None), pattern=(False,)),
+    Case("sort-flat", lambda x: S.sort(x, None), (M,), lambda x: np.sort(x, None),
+         pattern=(False,)),
     Case("sort-kind", lambda x: S.sort(x, kind="mergesort"), (T3,), np.sort),
     Case("sort-int8", S.sort, (In((7,), "int8"),), np.sort, (), "int8"),
     Case("sort-float32", S.sort, (In((7,), "float32"),), np.sort, (), "float32"),
@@ -36,6 +39,7 @@ CASES: list[Case] = [
          lambda x: np.cumsum(x, dtype="int16"), (), "int16"),
     Case("cumsum-float32", lambda x: S.cumsum(x, 0), (In((9,), "float32"),), np.cumsum, (),
          "float32", rtol=1e-5),
+    Case("cumsum-bool", S.cumsum, (In((5,), "bool"),), np.cumsum, (), "int64"),
     Case("cumsum-empty", lambda x: S.cumsum(x, 0), (In((0, 3)),), lambda x: x),
     Case("cumsum-row", lambda x: S.cumsum(x, 0), (In((1, 4), broadcastable=(True, False)),),
          lambda x: x, pattern=(True, False)),
@@ -55,18 +59,26 @@ CASES: list[Case] = [
     Case("diff", S.diff, (M,), np.diff),
     Case("diff-twice", lambda x: S.diff(x, 2, 0), (M,), lambda x: np.diff(x, 2, 0)),
     Case("diff-none", lambda x: S.diff(x, 0), (M,), lambda x: x),
-    Case("bincount", S.bincount, (INTS,), np.bincount, (), "int64", (False,)),
-    Case("bincount-minlength", lambda x: S.bincount(x, minlength=9), (INTS,),
+    Case("bincount", C.bincount, (INTS,), np.bincount, (), "int64", (False,)),
+    Case("bincount-minlength", lambda x: C.bincount(x, minlength=9), (INTS,),
          lambda x: np.bincount(x, minlength=9), ()),
-    Case("bincount-weights", S.bincount, (INTS, In((6,))), np.bincount, (1,), "float64"),
-    Case("searchsorted", S.searchsorted, (In((4,), values=[1, 2, 2, 5]), M),
+    Case("bincount-weights", C.bincount, (INTS, In((6,))), np.bincount, (1,), "float64"),
+    Case("searchsorted", C.searchsorted, (In((4,), values=[1, 2, 2, 5]), M),
          np.searchsorted, (), "int64"),
-    Case("searchsorted-right", lambda x, v: S.searchsorted(x, v, side="right"),
+    Case("searchsorted-right", lambda x, v: C.searchsorted(x, v, side="right"),
          (In((4,), "int8", values=[1, 2, 2, 5]), In((), "int64", values=2)),
          lambda x, v: np.searchsorted(x, v, side="right"), (), "int64"),
-    Case("searchsorted-sorter", lambda x, v, s: S.searchsorted(x, v, sorter=s),
+    Case("searchsorted-sorter", lambda x, v, s: C.searchsorted(x, v, sorter=s),
          (In((3,), values=[5, 1, 2]), V, In((3,), "int64", values=[1, 2, 0])),
          lambda x, v, s: np.searchsorted(x, v, sorter=s), ()),
+    Case("unique", C.unique, (In((3, 3), "int8", 0, 3),), np.unique, (), "int8", (False,)),
+    Case("unique-gradient", C.unique, (V,), np.unique),
+    Case("unique-index", lambda x: C.unique(x, return_index=True)[1], (INTS,),
+         lambda x: np.unique(x, return_index=True)[1], (), "int64"),
+    Case("unique-inverse", lambda x: C.unique(x, return_inverse=True)[1], (INTS,),
+         lambda x: np.unique(x, return_inverse=True)[1], (), "int64"),
+    Case("unique-counts", lambda x: C.unique(x, True, True, True)[3], (INTS,),
+         lambda x: np.unique(x, return_counts=True)[1], (), "int64"),
 ]  # fmt: skip
 
 matrix, vector = TensorType("float64", (False, False)), TensorType("float64", (False,))
@@ -78,7 +90,11 @@ FAILURES: list[Failure] = [
     Failure("argsort-order", lambda: S.argsort(matrix("x"), order="f"), ValueError, ("order",)),
     Failure("cumsum-axis", lambda: S.cumsum(matrix("x"), -3), ValueError, ("-3",)),
     Failure("diff-order", lambda: S.diff(vector("v"), -1), ValueError, ("-1",)),
-    Failure("bincount-float", lambda: S.bincount(vector("v")), TypeError, ("v",)),
-    Failure("searchsorted-side", lambda: S.searchsorted(vector("v"), 1.0, "top"), ValueError,
+    Failure("bincount-float", lambda: C.bincount(vector("v")), TypeError, ("v",)),
+    Failure("searchsorted-side", lambda: C.searchsorted(vector("v"), 1.0, "top"), ValueError,
             ("top",)),
+    # found when called
+    Failure("call-bincount-negative", called(C.bincount, [0, -1]), IndexError, ()),
+    Failure("call-bincount-weights", called(C.bincount, [0, 1], [1.0, 2.0, 3.0]), ValueError,
+            ("3 weights", "2 elements")),
 ]  # fmt: skip

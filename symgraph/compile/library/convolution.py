@@ -529,7 +529,7 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
 
 def _grain(extent: int, work: int) -> int:
     """Items in a chunk: a million multiply-adds or more, in at most 64 chunks."""
-    return max(1, ceil_div(1_000_000, work + 1), ceil_div(extent, 64))
+    return max(1, ceil_div(400_000, work + 1), ceil_div(extent, 64))
 
 
 def _odd_strips(pixels: int, tile: Tile) -> int:

@@ -22,10 +22,11 @@ PART = 4096  # and each at least so long
 FLOAT_SOURCE = '''\
 # C = A @ B, {what}, {dtype}: {lanes} lanes, tiles of {rows} x {vectors} vectors.
 from symgraph.compile.library.microkernel import (
-    PACKED, block_product, copy_block, dot_rows, inline, pack_tiles, transpose
+    PACKED, block_product, copy_block, dot_rows, inline, pack_tiles, row_product, transpose
 )
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
+multiply_row = row_product("{dtype}", {lanes})
 copy = copy_block("{dtype}", {lanes})
 pack_a = pack_tiles("{dtype}", {lanes}, {rows})
 transposed = transpose("{dtype}", {lanes})
@@ -96,7 +97,14 @@ def kernel(arrays, sizes, start, stop, worker):
                     if a_column != 1:
                         copy(work, 1, line, a_column, depth, 1)
                         line = work
-                    dots(target + r * n * {size}, b + b_block * {size}, b_column, line, columns, depth, more)
+                    dots(
+                        target + r * n * {size}, b + b_block * {size}, b_column, line,
+                        columns, depth, more
+                    )
+            elif b_column == 1 and m == 1:
+                multiply_row(
+                    a_block, a_column, b + b_block * {size}, b_row, target, columns, depth, more
+                )
             elif b_column == 1 and r1 - r0 <= {direct}:
                 multiply(
                     a_block, a_row, a_column, b + b_block * {size}, b_row, {width},

@@ -354,6 +354,25 @@ def block_product(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
 
 
 @functools.lru_cache(maxsize=None)
+def row_product(dtype: str, lanes: int, vectors: int = 8) -> Any:
+    """`multiply_row(a, a_column, b, ldb, c, n, depth, accumulate)`: one row of C, as block_product.
+
+    Its tiles are wide, since a row of two vectors would wait for each sum before the next.
+    """
+    size = _size(dtype)
+    width = lanes * vectors
+    tile = _tile_function(dtype, lanes, 1, vectors)
+
+    @register_jitable
+    def multiply_row(a, a_column, b, ldb, c, n, depth, accumulate):  # type: ignore[no-untyped-def]
+        for j in range(0, n, width):
+            at = j * size
+            tile(1, a, 0, a_column, b + at, ldb, c + at, 0, depth, min(width, n - j), accumulate)
+
+    return multiply_row
+
+
+@functools.lru_cache(maxsize=None)
 def pack_tiles(dtype: str, lanes: int, rows: int) -> Any:
     """`pack(target, a, a_row, a_column, m, depth)`: A, tile by tile, each column after column."""
     size = _size(dtype)

@@ -1,0 +1,54 @@
+"""symgraph: symbolic computation graphs, differentiated, compiled to Numba kernels and drawn.
+
+The names are Theano's: build expressions with `symgraph.tensor`, keep parameters in `shared`,
+differentiate with `grad`, compile with `function`.
+"""
+
+from symgraph._version import __version__
+from symgraph.compile.function import Function, function
+from symgraph.compile.inputs import In, Out
+from symgraph.configuration import change_flags, config
+from symgraph.errors import (
+    AsTensorError,
+    DisconnectedInputError,
+    MissingInputError,
+    NullTypeGradError,
+    ShapeError,
+    UnusedInputError,
+)
+from symgraph.graph import Apply, Constant, Op, Variable, clone_replace
+from symgraph.ops import methods as _methods  # attaches the operators to variables
+from symgraph.shared import SharedVariable, shared
+
+from symgraph import gradient, printing, tensor  # isort: skip
+from symgraph.gradient import grad  # isort: skip
+from symgraph.printing import debugprint as dprint, pp  # isort: skip
+
+__all__ = [
+    "Apply",
+    "AsTensorError",
+    "Constant",
+    "DisconnectedInputError",
+    "Function",
+    "In",
+    "MissingInputError",
+    "NullTypeGradError",
+    "Op",
+    "Out",
+    "ShapeError",
+    "SharedVariable",
+    "UnusedInputError",
+    "Variable",
+    "__version__",
+    "change_flags",
+    "clone_replace",
+    "config",
+    "dprint",
+    "function",
+    "grad",
+    "gradient",
+    "pp",
+    "printing",
+    "shared",
+    "tensor",
+]

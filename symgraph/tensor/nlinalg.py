@@ -1,0 +1,5 @@
+"""Theano's `theano.tensor.nlinalg`."""
+# ruff: noqa: F401
+
+from symgraph.ops.linalg import trace
+from symgraph.ops.shape import diag

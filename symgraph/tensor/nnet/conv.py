@@ -1,0 +1,4 @@
+"""Theano's `theano.tensor.nnet.conv`: the convolution of before 0.8, whose shapes are enforced."""
+# ruff: noqa: F401
+
+from symgraph.ops.conv import legacy_conv2d as conv2d
