@@ -43,12 +43,10 @@ class Display:
         """Around compilation; the seconds it took are put into the list that is given."""
         begin = time.perf_counter()
         taken: list[float] = []
-        if not self.quiet:
-            sys.stdout.write(f"compiling {count} functions ... ")
-            sys.stdout.flush()
+        self.line(f"compiling {count} functions ...")
         yield taken
         taken.append(time.perf_counter() - begin)
-        self.line(f"{taken[0]:.1f} s (kept for next time)")
+        self.line(f"compiled in {taken[0]:.1f} s (kept for next time)")
 
     @contextmanager
     def bar(self, trainer: Trainer) -> Iterator[Callable[[float], object]]:

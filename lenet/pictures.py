@@ -90,7 +90,7 @@ def filters(path: Path, weights: np.ndarray) -> None:
             tile = weights[place, 0, ::-1, ::-1]
             drawn = axes.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.set_title(str(place), fontsize=7, pad=2)
-    figure.colorbar(drawn, ax=grid, shrink=0.9)
+    figure.colorbar(drawn, ax=grid, shrink=0.9, pad=0.02)
     figure.suptitle("filters of the first layer", fontsize=10)
     _save(figure, path)
 

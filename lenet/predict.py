@@ -21,7 +21,8 @@ from lenet.models import IMAGE_SIZE, build
 BOX = 20
 BATCH = 500
 FAINTEST = 24  # grey levels between digit and background, of 255
-NOISE = 0.15  # what is fainter than this share of the digit's ink counts as background
+EDGE = 0.2  # the digit ends where its ink is fainter than this share of the strongest
+LARGEST = 112  # pixels; larger pictures are first scaled down to that, which averages noise away
 GREY = {"1", "L", "LA", "I;16", "I;16L", "I;16B", "I", "F"}
 COLOUR = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La"}
 
@@ -94,6 +95,10 @@ def like_mnist(grey: NDArray[np.float64], name: object = "image") -> NDArray[np.
     """
     from PIL import Image
 
+    if max(grey.shape) > LARGEST:
+        size = [max(1, round(n * LARGEST / max(grey.shape))) for n in grey.shape[::-1]]
+        small = Image.fromarray(grey.astype(np.float32)).resize(size, Image.Resampling.BOX)
+        grey = np.asarray(small, np.float64)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey - np.median(border))
     strongest = float(ink.max())
@@ -104,8 +109,10 @@ def like_mnist(grey: NDArray[np.float64], name: object = "image") -> NDArray[np.
             "one digit, dark on light or light on dark",
             "take a picture with more contrast",
         )
-    ink = np.where(ink < NOISE * strongest, 0, ink / strongest)
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    # How much the background itself varies; a stroke may well cross a tenth of the border.
+    noise = 1.5 * np.quantile(np.abs(border - np.median(border)), 0.9)
+    ink = np.where(ink <= noise, 0, ink / strongest)
+    rows, columns = (np.flatnonzero((ink > EDGE).any(axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = (max(1, round(n * BOX / max(ink.shape))) for n in ink.shape)
     scaled = Image.fromarray(ink.astype(np.float32)).resize(
@@ -117,8 +124,8 @@ def like_mnist(grey: NDArray[np.float64], name: object = "image") -> NDArray[np.
     corner = []
     for axis, (extent, room) in enumerate(zip(small.shape, IMAGE_SIZE, strict=True)):
         mass = small.sum(1 - axis)
-        centre = float((mass * (np.arange(extent) + 0.5)).sum() / mass.sum())
-        corner.append(min(max(round(room / 2 - centre), 0), room - extent))
+        centre = float((mass * np.arange(extent)).sum() / mass.sum())
+        corner.append(min(max(round(room // 2 - centre), 0), room - extent))
     top, left = corner
     canvas[top : top + height, left : left + width] = small
     return np.round(255 * canvas).astype(np.uint8)

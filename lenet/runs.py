@@ -70,7 +70,7 @@ def find_checkpoint(
     None is the latest run in runs/. Raises RunError if there is none.
     """
     if run is None:
-        found = sorted(p for p in ROOT.glob("*") if any((p / name).is_file() for name in names))
+        found = [p for p in ROOT.glob("*") if any((p / name).is_file() for name in names)]
         if not found:
             raise RunError(
                 ROOT,
@@ -78,7 +78,7 @@ def find_checkpoint(
                 "a run folder in it",
                 "train one: python -m lenet train --epochs 1; or name one with --run",
             )
-        run = max(found, key=lambda folder: folder.stat().st_mtime)
+        run = max(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
     path = Path(run).expanduser()
     if path.is_file():
         return path

@@ -388,4 +388,6 @@ def is_fallible(expr: Expr) -> bool:
     """Whether computing it may have to note an error: a checked index, an integer division."""
     if type(expr) is not Call or expr.is_host:
         return False
-    return expr.head is CHECKED or (expr.head.name in ("int_div", "mod") and "float" not in expr.dtype)
+    return expr.head is CHECKED or (
+        expr.head.name in ("int_div", "mod") and "float" not in expr.dtype
+    )

@@ -12,18 +12,34 @@ from typing import Any
 
 from symgraph.configuration import config
 from symgraph.errors import DisconnectedInputError, NullTypeGradError, explain
+from symgraph.gradient_check import GradientError, numeric_grad, verify_grad
 from symgraph.graph import Apply, Variable, toposort, tracing
 from symgraph.ops.elementwise import add, cast, second
+from symgraph.ops.passing import (
+    consider_constant,
+    disconnected_grad,
+    grad_clip,
+    grad_scale,
+    zero_grad,
+)
 from symgraph.types import FLOATS, DisconnectedType, NullType, TensorType
-from symgraph.variable import as_tensor_variable
+from symgraph.variable import as_tensor_variable, constant
 
 __all__ = [
     "DisconnectedInputError",
     "DisconnectedType",
+    "GradientError",
     "NullTypeGradError",
+    "consider_constant",
+    "disconnected_grad",
     "grad",
+    "grad_clip",
     "grad_not_implemented",
+    "grad_scale",
     "grad_undefined",
+    "numeric_grad",
+    "verify_grad",
+    "zero_grad",
 ]
 
 
@@ -90,7 +106,7 @@ def grad(
         elif isinstance(g.type, NullType) and null_gradients == "raise":
             raise NullTypeGradError(
                 explain("grad", f"the gradient of {cost} by {target} does not exist",
-                        where=cost.trace if isinstance(cost, Variable) else None,
+                        where=cost.created if isinstance(cost, Variable) else None,
                         got=g.type.why, expected="differentiable ops on the way",
                         cure="stop the path with disconnected_grad or consider_constant")
             )  # fmt: skip
@@ -118,12 +134,12 @@ def _start(cost: Any, known_grads: Mapping[Variable, Any] | None) -> dict[Variab
         cost = as_tensor_variable(cost)
         if cost.ndim != 0:
             raise TypeError(
-                explain("grad", "cost must be a scalar.", where=cost.trace,
+                explain("grad", "cost must be a scalar.", where=cost.created,
                         got=f"{cost} of {cost.type}", expected="an expression with no axes",
                         cure="reduce it first, for example with .mean() or .sum()")
             )  # fmt: skip
-        one = cast(1.0, cost.dtype if cost.dtype in FLOATS else config.floatX)
-        with tracing(cost.trace):
+        one = constant(1.0, dtype=cost.dtype if cost.dtype in FLOATS else config.floatX)
+        with tracing(cost.created):
             gradients[cost] = second(cost, one)
     if known_grads is not None:
         if len(known_grads) > 1 and not isinstance(known_grads, (OrderedDict, dict)):
@@ -145,7 +161,7 @@ def _of_disconnected(
         "grad",
         "grad method was asked to compute the gradient with respect to a variable that is not part "
         "of the computational graph of the cost, or is used only by a non-differentiable operator",
-        where=target.trace,
+        where=target.created,
         got=f"{target} ({target.type}), cost {cost}",
         expected="a differentiable path from the variable to the cost",
         cure="pass disconnected_inputs='ignore' for zeros, or differentiate by the variable that "
@@ -240,9 +256,7 @@ def _terms(node: Apply, gradients: dict[Variable, Any]) -> Sequence[Any]:
     return terms
 
 
-def _accumulate(
-    gradients: dict[Variable, Any], node: Apply, variable: Variable, term: Any
-) -> None:
+def _accumulate(gradients: dict[Variable, Any], node: Apply, variable: Variable, term: Any) -> None:
     if term is None:
         raise TypeError(
             explain(node.op, f"its grad returned None for the input {variable}", where=node.trace,

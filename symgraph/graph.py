@@ -56,7 +56,7 @@ def tracing(trace: Trace | None) -> Iterator[None]:
 class Variable:
     """A symbolic value. `name` and `tag` are free for users to set."""
 
-    __slots__ = ("__dict__", "__weakref__", "index", "name", "owner", "trace", "type")
+    __slots__ = ("__dict__", "__weakref__", "created", "index", "name", "owner", "type")
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Variable:
         self.owner = owner
         self.index = index
         self.name = name
-        self.trace = user_trace() if owner is None else owner.trace
+        self.created = user_trace() if owner is None else owner.trace
 
     @property
     def tag(self) -> SimpleNamespace:
@@ -158,7 +158,7 @@ class Apply:
         for position, output in enumerate(self.outputs):
             if output.owner is not None:
                 raise ValueError(f"{op}: output {position} belongs to another node already")
-            output.owner, output.index, output.trace = self, position, self.trace
+            output.owner, output.index, output.created = self, position, self.trace
 
     @property
     def tag(self) -> SimpleNamespace:
@@ -317,9 +317,7 @@ class Op:
 # ---- walks ---------------------------------------------------------------------------------------
 
 
-def toposort(
-    outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()
-) -> list[Apply]:
+def toposort(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> list[Apply]:
     """The nodes that `outputs` need, each after the nodes that it needs. Iterative."""
     done: set[Apply] = set()
     blocked = set(stop_at)

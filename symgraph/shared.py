@@ -58,7 +58,9 @@ class SharedVariable(Variable):
         except TypeError as error:
             raise TypeError(f"set_value of shared variable {self}: {error}") from None
         if isinstance(data, np.ndarray):
-            shares = data is value or (isinstance(value, np.ndarray) and np.shares_memory(data, value))
+            shares = data is value or (
+                isinstance(value, np.ndarray) and np.shares_memory(data, value)
+            )
             usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
             if not usable or (shares and not borrow):
                 data = np.array(data, order="C")

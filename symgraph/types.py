@@ -15,9 +15,7 @@ from symgraph.errors import explain
 if TYPE_CHECKING:
     from symgraph.graph import Variable
 
-DTYPES = (
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64"
-).split()
+DTYPES = ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64").split()
 FLOATS = frozenset(("float16", "float32", "float64"))
 INTEGERS = frozenset(d for d in DTYPES if "int" in d)
 DISCRETE = INTEGERS | {"bool"}

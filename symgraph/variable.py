@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -169,7 +170,22 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
         from symgraph.ops.shape import stack
 
         return as_tensor_variable(stack(list(x)), ndim=ndim)
+    if type(x) in (int, float) and name is None and ndim is None:
+        return _number(x)
     return constant(x, name=name, ndim=ndim)
+
+
+_numbers: WeakValueDictionary[tuple[Any, ...], TensorConstant] = WeakValueDictionary()
+
+
+def _number(x: int | float) -> TensorConstant:
+    """The constant of a Python number: one object for as long as somebody uses it, as in Theano."""
+    data = _autocast(x)
+    key = (data.dtype.str, data.tobytes())
+    found = _numbers.get(key)
+    if found is None or found.name is not None:
+        found = _numbers[key] = constant(data)
+    return found
 
 
 def _holds_variable(x: Any) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symgraph.compile import cache
-from symgraph.compile.library import lower
+from symgraph.compile.library import lower, tiles
 from symgraph.compile.library.blocking import inside, row_block, tile_rows
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
@@ -175,7 +175,9 @@ def test_vectors(k: int, dtype: str) -> None:
         assert_near(got, np.asarray(a @ b), np.asarray(abs(a) @ abs(b)))
 
 
-@pytest.mark.parametrize("extents", [(3, 20, 30, 40), (1, 1, 9, 1), (4, 0, 3, 2), (0, 2, 2, 2), (2, 5, 0, 3)])
+@pytest.mark.parametrize(
+    "extents", [(3, 20, 30, 40), (1, 1, 9, 1), (4, 0, 3, 2), (0, 2, 2, 2), (2, 5, 0, 3)]
+)
 @pytest.mark.parametrize("dtype", (*FLOATS, "int32"))
 def test_batched_dot(extents: tuple[int, ...], dtype: str) -> None:
     batch, m, k, n = extents
@@ -283,7 +285,8 @@ def convolutions(declared: dict, dtype: str) -> Iterator[tuple]:
 
 
 @pytest.mark.parametrize(
-    ("declared", "dtype"), [(d, "float32") for d in DECLARED] + [(d, "float64") for d in DECLARED[3:6]]
+    ("declared", "dtype"),
+    [(d, "float32") for d in DECLARED] + [(d, "float64") for d in DECLARED[3:6]],
 )
 def test_convolution_and_its_gradients(declared: dict, dtype: str) -> None:
     for params, pad, x, w, dy in convolutions(declared, dtype):
@@ -403,7 +406,9 @@ def test_nan_wins_a_maximum_and_gets_no_gradient(declared: tuple) -> None:
     ones = np.ones((1, *size), "float32")
     want, dx, _ = pooled(x.astype("float64"), *size, params, ones, np.ones(x.shape))
     np.testing.assert_array_equal(out, want)
-    np.testing.assert_array_equal(run("max_pool_grad", "float32", params, x.shape, x, out, ones), dx)
+    np.testing.assert_array_equal(
+        run("max_pool_grad", "float32", params, x.shape, x, out, ones), dx
+    )
 
 
 # ---- chunks
@@ -432,6 +437,39 @@ def test_chunks_do_not_change_a_bit() -> None:
     assert_chunks_agree("max_pool_grad", "float32", params | {"mode": "max"}, x.shape, x, out, dout)
 
 
+# ---- processors
+
+
+@pytest.mark.parametrize("width", (16, 32))
+def test_narrower_vectors(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if width > tiles.vector_bytes():
+        pytest.skip("wider than this processor's vectors")
+    monkeypatch.setattr(tiles, "vector_bytes", lambda: width)
+    rng = np.random.default_rng(6)
+    for left, right in itertools.product(LAYOUTS[:2], repeat=2):
+        a, b = stored(rng, (45, 30), "float32", left), stored(rng, (30, 41), "float32", right)
+        got = run("gemm", "float32", {}, (45, 41), a, b)
+        assert_near(got, a.astype("float64") @ b, abs(a).astype("float64") @ abs(b))
+    for params, pad, x, w, dy in itertools.islice(convolutions({}, "float32"), 3):
+        y, dw, dx = reference(*(a.astype("float64") for a in (x, w, dy)), params, pad)
+        for name, want, inputs in (
+            ("conv2d", y, (x, w)),
+            ("conv2d_grad_weights", dw, (x, dy)),
+            ("conv2d_grad_inputs", dx, (w, dy)),
+        ):
+            got = run(name, "float32", params, want.shape, *inputs)
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    x = rng.standard_normal((3, 10, 14)).astype("float32")
+    params = {"ws": (2, 2), "stride": (2, 2), "pad": (0, 0), "mode": "max"}
+    ones = np.ones((3, 5, 7), "float32")
+    want, dx, _ = pooled(x.astype("float64"), 5, 7, params, ones, np.ones(x.shape))
+    out = run("pool", "float32", params, (3, 5, 7), x)
+    np.testing.assert_array_equal(out, want.astype("float32"))
+    np.testing.assert_array_equal(
+        run("max_pool_grad", "float32", params, x.shape, x, out, ones), dx
+    )
+
+
 # ---- the rules
 
 
@@ -452,6 +490,8 @@ def test_tile_rows_cover_every_row(m: int, rows: int) -> None:
 
 
 @given(*[st.integers(0, 300)] * 2, st.integers(0, 10**5), st.integers(0, 30))
-def test_row_block_is_positive_and_bounded(rows: int, columns: int, depth: int, images: int) -> None:
+def test_row_block_is_positive_and_bounded(
+    rows: int, columns: int, depth: int, images: int
+) -> None:
     block = row_block(rows, columns, depth, images)
     assert block == 1 or block * columns * depth <= 65536 + columns * depth

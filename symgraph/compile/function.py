@@ -58,7 +58,9 @@ def function(
     ins = [as_input(item, allow_input_downcast) for item in inputs]
     _check_inputs(ins)
     pairs = _pairs(updates, "updates")
-    graph = _Graph(ins, outputs, pairs, _pairs(givens, "givens"), no_default_updates, rebuild_strict)
+    graph = _Graph(
+        ins, outputs, pairs, _pairs(givens, "givens"), no_default_updates, rebuild_strict
+    )
     _check_unused(ins, graph, on_unused_input or config.on_unused_input)
     return Function(ins, graph, _options(mode), name)
 
@@ -72,9 +74,7 @@ def _options(mode: Any) -> Options:
         return Options(target, "fast_run" if config.optimizer != "None" else "fast_compile")
     if mode == "FAST_COMPILE":
         return Options(target, "fast_compile")
-    raise ValueError(
-        f"function: mode {mode!r} is not known; use 'FAST_RUN' or 'FAST_COMPILE'"
-    )
+    raise ValueError(f"function: mode {mode!r} is not known; use 'FAST_RUN' or 'FAST_COMPILE'")
 
 
 def _check_inputs(ins: Sequence[In]) -> None:
@@ -152,7 +152,7 @@ class _Graph:
             if leaf not in known and not isinstance(leaf, (Constant, SharedVariable)):
                 raise MissingInputError(
                     explain("function", f"the graph needs {leaf}, which is not among the inputs",
-                            where=leaf.trace, got=f"inputs [{', '.join(map(str, self.inputs))}]",
+                            where=leaf.created, got=f"inputs [{', '.join(map(str, self.inputs))}]",
                             expected=f"a value for {leaf} ({leaf.type})",
                             cure="add it to inputs, or replace it by `givens`")
                 )  # fmt: skip
@@ -169,7 +169,9 @@ class _Graph:
                 )
             if not isinstance(new, Variable):
                 kind = old.type
-                data = kind.filter(new, allow_downcast=True) if isinstance(kind, TensorType) else new
+                data = (
+                    kind.filter(new, allow_downcast=True) if isinstance(kind, TensorType) else new
+                )
                 pattern = kind.broadcastable if isinstance(kind, TensorType) else None
                 new = shared(data, broadcastable=pattern)
             replace[old] = _same_type(old, new, strict)
@@ -189,7 +191,7 @@ def _same_type(old: Variable, new: Variable, strict: bool) -> Variable:
         if not strict:
             return new
     raise TypeError(
-        explain("function", f"givens cannot replace {old} by {new}", where=old.trace,
+        explain("function", f"givens cannot replace {old} by {new}", where=old.created,
                 got=f"{new} of {new.type}", expected=str(old.type),
                 cure="cast it (.astype), or make an axis broadcastable with addbroadcast")
     )  # fmt: skip
@@ -249,7 +251,9 @@ def _fitting(target: Any, value: Variable) -> Variable:
     kind, have = target.type, value.type
     if isinstance(kind, TensorType) and isinstance(have, TensorType):
         same = kind.dtype == have.dtype and kind.ndim == have.ndim
-        if same and all(h or not k for k, h in zip(kind.broadcastable, have.broadcastable, strict=True)):
+        if same and all(
+            h or not k for k, h in zip(kind.broadcastable, have.broadcastable, strict=True)
+        ):
             return value
     cure = "cast the update (.astype), or declare the shared variable in the wider dtype"
     if isinstance(have, TensorType) and getattr(kind, "dtype", None) == have.dtype:
@@ -259,7 +263,7 @@ def _fitting(target: Any, value: Variable) -> Variable:
         )
     raise TypeError(
         explain("function", "An update must have the same type as the original shared variable",
-                where=value.trace, got=f"update {value} of {have}",
+                where=value.created, got=f"update {value} of {have}",
                 expected=f"{kind}, the type of {target}", cure=cure)
     )  # fmt: skip
 
@@ -310,14 +314,19 @@ def _check_unused(ins: Sequence[In], graph: _Graph, action: str) -> None:
 class Function:
     """What `function` returns. Call it with the inputs' values, by position or by name."""
 
-    def __init__(self, ins: Sequence[In], graph: _Graph, options: Options, name: str | None) -> None:
+    def __init__(
+        self, ins: Sequence[In], graph: _Graph, options: Options, name: str | None
+    ) -> None:
         self.name = name
         self.trust_input = False
         self._ins = list(ins)
         self._form = graph.form
         self._states = [item.state for item in ins]
         hidden = [item.variable for item in ins if item.update is not None]
-        replace = {v: item.state for v, item in zip(hidden, (i for i in ins if i.update is not None), strict=True)}
+        replace = {
+            v: item.state
+            for v, item in zip(hidden, (i for i in ins if i.update is not None), strict=True)
+        }
         outputs, updates, known = graph.outputs, graph.updates, graph.shared
         if replace:
             both = clone_replace([*outputs, *(v for _, v in updates)], replace)
@@ -406,7 +415,9 @@ class Function:
                         f"of symgraph function{' ' + self.name if self.name else ''}"
                     )
                 value = item.value
-                given[item] = value.get_value(borrow=True) if isinstance(value, SharedVariable) else value
+                given[item] = (
+                    value.get_value(borrow=True) if isinstance(value, SharedVariable) else value
+                )
             values.append(given[item])
         return values
 
@@ -419,7 +430,9 @@ class Function:
             source = getattr(step, "source", None)
             nodes = step.nodes if source is not None else [step.node]  # type: ignore[union-attr]
             what = ", ".join(dict.fromkeys(str(n.op) for n in nodes)) or "copy"
-            infos.append(KernelInfo(f"kernel{position}", what, source or "(runs in Python)", tuple(nodes)))
+            infos.append(
+                KernelInfo(f"kernel{position}", what, source or "(runs in Python)", tuple(nodes))
+            )
         return infos
 
     @property
@@ -474,5 +487,3 @@ def _say(text: str) -> None:
     import sys
 
     sys.stderr.write(text + "\n")
-
-

@@ -13,6 +13,7 @@ from symgraph import expr as E
 from symgraph.expr import Const, Dim, Expr, Item
 from symgraph.graph import Variable
 
+
 def leaves(exprs: Iterable[Expr]) -> list[Expr]:
     """The sizes and integers that `exprs` depend on."""
     return [e for e in E.walk(exprs) if type(e) in (Dim, Item)]
@@ -59,7 +60,11 @@ def compile_key(exprs: Iterable[Expr], sources: Mapping[Variable, int]) -> Calla
         text = f"a[{sources[variable]}].shape" if type(leaf) is Dim else _leaf(leaf, sources)
         if text not in parts:
             parts.append(text)
-    return _define(f"def host(a):\n    return ({', '.join([*parts, ''])})" if parts else "def host(a):\n    return ()")
+    return _define(
+        f"def host(a):\n    return ({', '.join([*parts, ''])})"
+        if parts
+        else "def host(a):\n    return ()"
+    )
 
 
 def _define(text: str) -> Callable[[Any], Any]:

@@ -113,7 +113,11 @@ def _collapsed(nest: LoopNest) -> LoopNest:
 
     def rebuilt(address: Expr) -> Expr:
         terms, rest = forms[address]
-        total = rest if rest.is_host else E.substitute(rest, {k: v for k, v in new.items() if v is not k})
+        total = (
+            rest
+            if rest.is_host
+            else E.substitute(rest, {k: v for k, v in new.items() if v is not k})
+        )
         for i, coefficient in terms.items():
             if i not in merged:
                 total = E.add(total, E.mul(i, coefficient))
@@ -216,7 +220,9 @@ def _split(
         partial = temporary(fold.dtype, (count,))
         place = layout(partial)
         operand = _operand(partial, place)
-        nests.append(LoopNest((chunk,), [(operand, chunk, part)], nest.nodes, False, nest.is_fallible))
+        nests.append(
+            LoopNest((chunk,), [(operand, chunk, part)], nest.nodes, False, nest.is_fallible)
+        )
         again = E.index(count)
         table[fold] = E.fold(fold.kind, (again,), fetch(operand, again), fold.dtype)
     stores = [(o, a, E.substitute(value, table)) for o, a, value in nest.stores]

@@ -115,7 +115,7 @@ class PythonStep:
     inputs: list[tuple[Variable, Layout, Shape]]
 
     def host(self) -> list[Expr]:
-        return [e for _, at, shape in self.inputs for e in (at.offset, *at.strides, *shape)]
+        return [e for _, at, shape in self.inputs for e in (*shape, at.offset, *at.strides)]
 
 
 @dataclass

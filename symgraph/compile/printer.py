@@ -229,10 +229,14 @@ class _Printer:
             self.is_fallible = True
             scope.lines += [f"if {args[1]} == 0:", "    errors[0] = 2"]
         text = E.format_call(expr, args)
-        natural = expr.dtype in ("bool", "int64") or expr.head.name == "cast" or (
-            expr.dtype in ("float32", "float64")
-            and all(a.dtype in (expr.dtype, "bool") for a in expr.args)
-            and "." not in expr.head.code
+        natural = (
+            expr.dtype in ("bool", "int64")
+            or expr.head.name == "cast"
+            or (
+                expr.dtype in ("float32", "float64")
+                and all(a.dtype in (expr.dtype, "bool") for a in expr.args)
+                and "." not in expr.head.code
+            )
         )
         scope.lines.append(f"{name} = {text}" if natural else f"{name} = {expr.dtype}({text})")
 
@@ -313,7 +317,9 @@ class _Printer:
                 self.emit(expr)
         for k, (operand, _, _) in enumerate(nest.stores):
             address, value = self.roots[2 * k], self.roots[2 * k + 1]
-            scope.lines.append(f"{self.operands[operand]}[{self.text(address)}] = {self.text(value)}")
+            scope.lines.append(
+                f"{self.operands[operand]}[{self.text(address)}] = {self.text(value)}"
+            )
         body = self._body(items)
         grain = self._grain(items)
         extent: Expr = E.ONE
@@ -382,7 +388,10 @@ class _Printer:
         ]
         for scope in scopes[:items]:
             lines += [line for line in scope.render(2)]
-        lines += ["        for r in range(first, last):", *["            " + x for x in self.prepare]]
+        lines += [
+            "        for r in range(first, last):",
+            *["            " + x for x in self.prepare],
+        ]
         lines += ["        " + self.accumulate.header, *self.accumulate.render(3)]
         lines += [f"        for i{items} in range(first, last):", *scopes[-1].render(3)]
         return lines + (_advance(names, extents) if items else ["        block += 1"])

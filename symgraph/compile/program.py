@@ -48,6 +48,23 @@ class _Bound:
         self.offsets: list[tuple[int, int]] = []  # (base, offset in the arena)
         self.arena = 0
         self.workspace = 0
+        self.stages: list[np.ndarray | None] = []  # small inputs are copied through these
+        self.results: list[np.ndarray | None] = []  # small outputs are made here and copied
+        self.fixed: list[tuple[int, int]] = []  # (base, address) of both
+
+    def hold_small(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
+        """Memory of our own for small arguments and results: copying costs less than addresses."""
+
+        def hold(variable: Variable, shape: tuple[int, ...]) -> np.ndarray | None:
+            if _nbytes(variable, shape) > SMALL:
+                return None
+            array = np.empty(shape, variable.type.dtype)  # type: ignore[attr-defined]
+            self.fixed.append((program.base[variable], _address(array)))
+            return array
+
+        pairs = zip(program.inputs, arrays[: len(program.inputs)], strict=True)
+        self.stages = [hold(v, a.shape) for v, a in pairs]
+        self.results = [hold(slot, self.shapes[slot]) for slot in program.output_slots]
 
 
 class Program:
@@ -72,7 +89,6 @@ class Program:
         self.lock = threading.RLock()
         self._number_bases()
         self.sources = {v: k for k, v in enumerate([*self.inputs, *self.shared, *plan.late])}
-        self.is_staged = bool(plan.late)
         self._prepare_host()
         self.bound: OrderedDict[Any, _Bound] = OrderedDict()
         self.current: _Bound | None = None
@@ -80,6 +96,8 @@ class Program:
         self.arena = Arena()
         self.workspace = Arena()
         self.held: list[Any] = [None] * len(self.bases)  # arrays that bases point into
+        self.pointed: list[Any] = [None] * len(self.shared)
+        self.arrays: list[Any] = []  # what sizes are read from: those of the current call
 
     def _number_bases(self) -> None:
         plan = self.plan
@@ -109,7 +127,8 @@ class Program:
 
     def _lifetimes(self) -> dict[Variable, Lifetime]:
         """First and last step that touches each temporary."""
-        plan, spans = self.plan, {}
+        plan = self.plan
+        spans: dict[Variable, Lifetime] = {}
         for position, step in enumerate(plan.steps):
             if isinstance(step, PythonStep):
                 touched: list[Any] = [at.root for _, at, _ in step.inputs]
@@ -162,7 +181,12 @@ class Program:
             self.host_exprs.append(list(wanted))
             every += wanted
         self.hosts = [compile_host(exprs, self.sources) for exprs in self.host_exprs]
-        self.key = compile_key(every, self.sources) if not self.is_staged else None
+        self.key = compile_key(every, self.sources) if not plan.late else None
+        self.layouts_of = {
+            step: compile_host(step.host(), self.sources)
+            for step in plan.steps
+            if isinstance(step, PythonStep)
+        }
 
     def _made(self, segment: int) -> list[Any]:
         return [r for r, k in self.made_in.items() if k == segment]
@@ -188,7 +212,9 @@ class Program:
             roots = roots + [r for r in self.plan.slots if r not in self.made_in]
         for root in roots:
             self._bind_shape(root, value, bound)
-        steps, operands, sizes = [], [], []
+        steps: list[Any] = []
+        operands: list[Any] = []
+        sizes: list[int] = []
         first, last = self.plan.segments[segment]
         for position in range(first, last):
             step = self.plan.steps[position]
@@ -215,7 +241,12 @@ class Program:
         bound.tables.append(tables)
         if self.target == "cpu" and len(steps):
             tables.native = driver.Program(
-                tables.steps, tables.operands, tables.pointers, tables.sizes, self.bases, self.errors
+                tables.steps,
+                tables.operands,
+                tables.pointers,
+                tables.sizes,
+                self.bases,
+                self.errors,
             )
         return tables
 
@@ -243,12 +274,15 @@ class Program:
             sizes = {r: _nbytes(r, bound.shapes[r]) for r in spans}
             places, bound.arena = arrange(spans, sizes)
             bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
+            bound.hold_small(self, arrays)
             self.bound[key] = bound
             if len(self.bound) > KEPT:
                 self.bound.popitem(last=False)
         start = self.arena.reserve(bound.arena)
         for base, offset in bound.offsets:
             self.bases[base] = start + offset
+        for base, address in bound.fixed:
+            self.bases[base] = address
         self._reserve_workspace(bound)
         self.current, self.current_key = bound, key
         return bound
@@ -263,48 +297,69 @@ class Program:
     def call(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run once. Raises what a kernel or a Python step found wrong; then nothing was updated."""
         with self.lock:
-            arrays: list[Any] = [*inputs, *(v.container.value for v in self.shared)]  # type: ignore[attr-defined]
-            for variable, array in zip([*self.inputs, *self.shared], arrays, strict=True):
-                self._point(variable, array)
-            if self.is_staged:
-                bound = self._run_staged(arrays)
-            else:
-                assert self.key is not None
-                key = self.key(arrays)
-                bound = self.current if key == self.current_key else None  # type: ignore[assignment]
-                if bound is None:
-                    bound = self._activate(key, arrays)
-                self._place_results(list(self.plan.slots), bound, arrays)
-                for segment, tables in enumerate(bound.tables):
-                    self._run_segment(segment, tables, bound)
-            return self._finish(bound)
+            shared = [v.container.value for v in self.shared]  # type: ignore[attr-defined]
+            arrays = self.arrays = [*inputs, *shared]
+            for k, array in enumerate(shared):
+                if array is not self.pointed[k]:
+                    self._point(self.shared[k], array)
+                    self.pointed[k] = array
+            if self.key is None:
+                return self._call_staged(arrays)
+            key = self.key(arrays)
+            bound = self.current
+            if bound is None or key != self.current_key:
+                bound = self._activate(key, arrays)
+            for k, stage in enumerate(bound.stages):
+                if stage is not None:
+                    stage[...] = inputs[k]
+                else:
+                    self._point(self.inputs[k], inputs[k])
+            results: list[Any] = []
+            for k, result in enumerate(bound.results):
+                if result is None:
+                    slot = self.output_slots[k]
+                    result = np.empty(bound.shapes[slot], slot.type.dtype)  # type: ignore[attr-defined]
+                    self._point(slot, result)
+                results.append(result)
+            if self.update_slots:
+                self._place_updates([slot for _, slot in self.update_slots], bound)
+            for segment, tables in enumerate(bound.tables):
+                self._run_segment(segment, tables, bound)
+            self._commit()
+            return [
+                r if own is None else own.copy()
+                for r, own in zip(results, bound.results, strict=True)
+            ]
+
+    def _call_staged(self, arrays: list[Any]) -> list[np.ndarray]:
+        for variable, array in zip(self.inputs, arrays, strict=False):
+            self._point(variable, array)
+        self._run_staged(arrays)
+        self._commit()
+        return [self.held[self.base[slot]] for slot in self.output_slots]
 
     def _point(self, variable: Variable, array: np.ndarray) -> None:
         number = self.base[variable]
-        if self.held[number] is not array:
-            self.bases[number] = array.__array_interface__["data"][0]
-            self.held[number] = array
+        self.bases[number] = _address(array)
+        self.held[number] = array
 
-    def _place_results(self, slots: Sequence[Variable], bound: _Bound, arrays: list[Any]) -> None:
-        """Memory for results: new arrays, or a shared variable's own where that is planned."""
+    def _place_updates(self, slots: Sequence[Variable], bound: _Bound) -> None:
+        """Memory for new values: the shared variable's own where that is planned and fits."""
         for slot in slots:
-            if slot not in bound.shapes:
-                continue
             shape = bound.shapes[slot]
             target = self.plan.in_place.get(slot)
-            if target is not None:
-                old = target.container.value  # type: ignore[attr-defined]
-                if old.shape == shape:
-                    self._protect(old)
+            old = target.container.value if target is not None else None  # type: ignore[attr-defined]
+            if old is not None and old.shape == shape:
+                self._protect(old)
+                if self.held[self.base[slot]] is not old:
                     self._point(slot, old)
-                    continue
-            self._point(slot, np.empty(shape, slot.type.dtype))  # type: ignore[attr-defined]
+            else:
+                self._point(slot, np.empty(shape, slot.type.dtype))  # type: ignore[attr-defined]
 
     def _protect(self, array: np.ndarray) -> None:
         """Copy an argument that shares memory with a value that is about to be overwritten."""
         for variable in self.inputs:
-            number = self.base[variable]
-            held = self.held[number]
+            held = self.held[self.base[variable]]
             if held is not None and np.may_share_memory(held, array):
                 self._point(variable, held.copy())
 
@@ -326,7 +381,7 @@ class Program:
             if tables.native is not None:
                 reached = tables.native.run(done, done + count)
             else:
-                functions = [k.function if k is not None else None for k in self.kernels]
+                functions: list[Any] = [k and k.function for k in self.kernels]
                 reached = driver.run_interpreted(
                     functions, tables.steps, tables.operands, tables.pointers, tables.sizes,
                     self.bases, self.errors, done, done + count,
@@ -344,8 +399,8 @@ class Program:
             before = set(bound.shapes)
             tables = self._bind(segment, arrays, bound)
             for root in set(bound.shapes) - before:
-                if root in self.plan.slots:
-                    self._place_results([root], bound, arrays)
+                if root in self.plan.in_place:
+                    self._place_updates([root], bound)
                 else:
                     block = np.empty(bound.shapes[root], root.type.dtype)  # type: ignore[attr-defined]
                     memory.append(block)
@@ -385,7 +440,8 @@ class Program:
         high = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
         count = (high - low + 1) * dtype.itemsize
         start = address + low * dtype.itemsize
-        memory = np.frombuffer((ctypes.c_char * count).from_address(start), dtype)
+        block: Any = (ctypes.c_char * count).from_address(start)
+        memory = np.frombuffer(block, dtype)
         return np.lib.stride_tricks.as_strided(
             memory[-low:], tuple(shape), tuple(s * dtype.itemsize for s in strides)
         )
@@ -394,7 +450,9 @@ class Program:
         segment_values = self._python_values(step)
         inputs = [
             self._array(v, at.root, shape, offset, strides)
-            for (v, at, _), (shape, offset, strides) in zip(step.inputs, segment_values, strict=True)
+            for (v, at, _), (shape, offset, strides) in zip(
+                step.inputs, segment_values, strict=True
+            )
         ]
         results = step.node.op.evaluate(step.node, *inputs)
         for variable, result in zip(step.node.outputs, results, strict=True):
@@ -415,29 +473,25 @@ class Program:
             self._array(variable, root, shape, 0, dense_strides(shape))[...] = value
 
     def _python_values(self, step: PythonStep) -> list[Any]:
-        arrays = [self.held[self.base[v]] for v in [*self.inputs, *self.shared]]
-        arrays += [
-            self.held[self.base[self.plan.layouts[v].root]] if v in self.plan.unsized else None
-            for v in self.plan.late
-        ]
-        result = []
-        for _, at, shape in step.inputs:
-            values = compile_host([*shape, at.offset, *at.strides], self.sources)(arrays)
-            n = len(shape)
-            result.append((values[:n], values[n], values[n + 1 :]))
+        """(shape, offset, strides) of each input, all in elements."""
+        values, result, at = self.layouts_of[step](self.arrays), [], 0
+        for variable, _, _ in step.inputs:
+            n = variable.type.ndim
+            shape, offset = values[at : at + n], values[at + n]
+            result.append((shape, offset, values[at + n + 1 : at + 2 * n + 1]))
+            at += 2 * n + 1
         return result
 
-    def _finish(self, bound: _Bound) -> list[np.ndarray]:
-        results = []
-        for slot in self.output_slots:
-            results.append(self.held[self.base[slot]])
-            self.held[self.base[slot]] = None
+    def _commit(self) -> None:
+        """New values take the place of old ones: nothing can fail any more."""
         for shared, slot in self.update_slots:
-            value = self.held[self.base[slot]]
+            number = self.base[slot]
+            value = self.held[number]
             if value is not shared.container.value:  # type: ignore[attr-defined]
                 shared.container.replace(value)  # type: ignore[attr-defined]
-            self.held[self.base[slot]] = None
-        return results
+                self.held[number] = None
+        for variable in self.inputs:
+            self.held[self.base[variable]] = None
 
     def _fail(self, position: int) -> None:
         """Raise what the step at `position` noted."""
@@ -456,6 +510,10 @@ class Program:
                     got=f"index {index} into {node.inputs[0]}",
                     expected=f"an index from {-size} to {size - 1}")
         )  # fmt: skip
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def _itemsize(root: Variable) -> int:

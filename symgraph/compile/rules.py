@@ -18,6 +18,7 @@ from symgraph.ops.alloc import ARange
 from symgraph.ops.core import SECOND, SUM, DimShuffle, Elemwise, Reduce, dimshuffle, restore_axes
 from symgraph.ops.gather import AdvancedIncSubtensor, AdvancedSubtensor
 from symgraph.ops.index import Subtensor
+from symgraph.ops.passing import PassThrough
 from symgraph.ops.softmax import (
     CrossentropySoftmax1Hot,
     CrossentropySoftmax1HotGrad,
@@ -158,6 +159,7 @@ CANONICAL: Sequence[Rule | NodeRule] = [
     NodeRule("cast", _merge_casts),
     NodeRule(Reshape, _reshape),
     NodeRule(Rebroadcast, _rebroadcast),
+    NodeRule(PassThrough, lambda node: node.inputs[0]),
     NodeRule(SUM, _reduce_ones),
     NodeRule(SUM, _sum_sums),
     *(NodeRule(row, _reduce_ones) for row in (R.PROD, R.MAX, R.MIN)),

@@ -213,8 +213,8 @@ class _Builder:
         else:
             notes = [] if simple else [kind]
         tooltip = f"{role} {variable.name or ''}".strip()
-        if variable.trace is not None:
-            tooltip += f"\n{variable.type}\n{variable.trace}"
+        if variable.created is not None:
+            tooltip += f"\n{variable.type}\n{variable.created}"
         shape_name = "small" if is_constant else "box"
         self.picture.boxes[key] = Box(
             cut(label, self.max_label), shape_name, fill, tuple(notes), tooltip

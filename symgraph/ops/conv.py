@@ -246,7 +246,7 @@ def signal_conv2d(
     TypeError for other numbers of axes. Source: Theano, library/tensor/signal/conv, conv2d.
     """
     images, kernels = as_tensor_variable(input), as_tensor_variable(filters)
-    shapes = []
+    shapes: list[Any] = []
     for name, x, shape in (("input", images, image_shape), ("filters", kernels, filter_shape)):
         if x.ndim not in (2, 3):
             raise TypeError(explain("signal.conv2d", f"{name} is 2-d or 3-d", got=describe((x,))))

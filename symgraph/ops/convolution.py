@@ -65,7 +65,8 @@ def padding(mode: Mode, axis: int, kernel: Any, dilation: int) -> tuple[Expr, Ex
     if mode == "half":
         half = E.floordiv(E.add(reach, 1), 2)
         return half, half
-    before, after = mode[axis]
+    pads: Any = mode
+    before, after = pads[axis]
     return E.const(before), E.const(after)
 
 
@@ -144,6 +145,18 @@ class _Convolution(Op):
             channels, wanted = self.imshp[1], self.kshp[1]
             if channels is not None and wanted is not None and channels != wanted * self.num_groups:
                 raise self._stack_size(channels, wanted, "declared shapes", None)
+            for axis in (0, 1):
+                image, kernel = self.imshp[2 + axis], self.kshp[2 + axis]
+                if image is None or kernel is None:
+                    continue
+                stride, dilation = self.subsample[axis], self.filter_dilation[axis]
+                room = out_size(image, kernel, self.border_mode, stride, dilation, axis)[1]
+                if room.value < 0:  # type: ignore[attr-defined]
+                    raise ShapeError(
+                        explain(self, "impossible output shape",
+                                got=f"images {self.imshp} and filters {self.kshp}",
+                                expected="images, padding included, no smaller than the filter")
+                    )  # fmt: skip
 
     def _again(self, kind: type[_Convolution]) -> Any:
         """Another of the three ops, for the same convolution."""
@@ -231,16 +244,16 @@ class _Convolution(Op):
                       "the size that follows from images and filters"),
             ]  # fmt: skip
         for name, hint, shape in (("image", self.imshp, image), ("filter", self.kshp, kernel)):
-            for a, size in enumerate(hint or ()):
-                if size is not None:
+            for a, known in enumerate(hint or ()):
+                if known is not None:
                     checks.append(
-                        check(E.compare("eq", shape[a], size),
+                        check(E.compare("eq", shape[a], known),
                               f"the {name} shape given to the convolution was {hint}, which axis "
                               f"{a} does not have", "what was declared, or None for an open size")
                     )  # fmt: skip
         return [c for c in checks if not (type(c.holds) is E.Const and c.holds.value)]
 
-    def lowering(self, node: Apply, ctx: Context) -> LibraryCall:  # type: ignore[override]
+    def lowering(self, node: Apply, ctx: Context) -> LibraryCall:
         kh, kw = self.kshp[2:] if self.kshp else (None, None)
         params: dict[str, Any] = {
             "filter_flip": self.filter_flip, "subsample": self.subsample,

@@ -281,6 +281,17 @@ class DimShuffle(Op):
         order = tuple(kept.get(a, "x") for a in range(len(self.input_broadcastable)))
         return [dimshuffle(output_gradients[0], order)]
 
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        """New axes on the left go without saying; `x.T`; else all of it."""
+        (x,), order, n = inputs, self.new_order, len(self.input_broadcastable)
+        while order and order[0] == "x":
+            order = order[1:]
+        if order == tuple(range(n)):
+            return x
+        if order == tuple(reversed(range(n))) == self.new_order:
+            return f"{x}.T"
+        return f"DimShuffle{{{', '.join(map(str, self.new_order))}}}({x})"
+
     def __str__(self) -> str:
         return f"InplaceDimShuffle{{{','.join(map(str, self.new_order))}}}"
 
@@ -418,10 +429,14 @@ class Reduce(Op):
         keep = restore_axes(x.ndim, self.axis)
         return [self.reduction.gradient(dimshuffle(g, keep), dimshuffle(out, keep), x, self)]
 
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        axes = self.axis if len(self.axis) != 1 else self.axis[0]
+        along = "" if len(self.axis) == node.inputs[0].type.ndim else f", axis={axes}"
+        return f"{self.reduction}({inputs[0]}{along})"
+
     def __str__(self) -> str:
-        name = self.reduction.name.capitalize()
-        axes = f"{{axis={list(self.axis)}}}" if self.axis else ""
-        return f"{name}{axes}{{acc_dtype={self.acc_dtype}}}"
+        axes = f"axis={list(self.axis)}, " if self.axis else ""
+        return f"{self.reduction.name.capitalize()}{{{axes}acc_dtype={self.acc_dtype}}}"
 
 
 def restore_axes(ndim: int, axis: Sequence[int]) -> tuple[int | str, ...]:

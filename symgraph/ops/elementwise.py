@@ -286,8 +286,9 @@ def cast_op(dtype: str) -> ScalarOp:
 
         _CASTS[dtype] = SCALAR_OPS[f"cast_{dtype}"] = ScalarOp(
             f"Cast{{{dtype}}}", 1, lambda x: dtype, convert, "{}",
-            None if dtype in DISCRETE else lambda g, out, x: (g.astype(x.dtype),),
+            None if dtype in DISCRETE else lambda g, out, x: (g,),
             operands="own", host=_host_cast if dtype in INTEGERS else None, target=dtype,
+            pp_name=dtype,
         )  # fmt: skip
     return _CASTS[dtype]
 

@@ -199,6 +199,17 @@ class Selection(Op):
         """The op that writes where this one reads."""
         raise NotImplementedError
 
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        x, *rest = inputs
+        named = iter(rest)
+
+        def text(entry: Entry | None) -> str:
+            if isinstance(entry, Span):
+                return str(Span(*(text(b) if isinstance(b, Slot) else b for b in entry)))  # type: ignore[arg-type]
+            return next(named) if isinstance(entry, Slot) else str(entry)
+
+        return f"{x}[{', '.join(map(text, self.idx_list))}]"
+
     def __str__(self) -> str:
         return f"{type(self).__name__}{{{', '.join(map(str, self.idx_list))}}}"
 

@@ -101,7 +101,7 @@ class Dot(Op):
 
         return [check(a, b) for a, b in self._pairs(node.inputs[0]) if x[a] is not y[b]]
 
-    def lowering(self, node: Apply, ctx: Context) -> LibraryCall:  # type: ignore[override]
+    def lowering(self, node: Apply, ctx: Context) -> LibraryCall:
         x, y = node.inputs
         dtype: str = x.type.dtype  # type: ignore[attr-defined]
         left, right = ctx.shape(x), ctx.shape(y)
@@ -152,6 +152,10 @@ class Dot(Op):
         by_x = _contract(g, y_turned, self.batch, columns)
         by_y = _contract(x_turned, g, self.batch, rows)
         return [match_pattern(by_x, x), match_pattern(by_y, y)]
+
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        x, y = inputs
+        return f"({x} \\dot {y})" if self == Dot() else f"{self}({x}, {y})"
 
     def __str__(self) -> str:
         if self == Dot():

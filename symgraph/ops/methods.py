@@ -205,7 +205,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
                       "floor trunc sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh "
                       "arccosh arctanh deg2rad rad2deg sigmoid erf erfc erfinv isnan isinf"),
         (reduce, "sum prod var std max min argmax argmin any all ptp"),
-        (linalg, "dot"),
+        (linalg, "dot trace"),
         (alloc, "zeros_like ones_like"),
         (shape, "reshape flatten ravel swapaxes squeeze diagonal repeat"),
         (sort, "sort argsort cumsum cumprod"),

@@ -14,9 +14,20 @@ from symgraph.errors import explain
 from symgraph.ops.advanced import subscript
 from symgraph.ops.alloc import arange
 from symgraph.ops.core import describe, dimshuffle, pad_left
-from symgraph.ops.elementwise import abs_, clip, exp, expm1, log, sigmoid, softplus, switch
+from symgraph.ops.elementwise import (
+    abs_,
+    clip,
+    exp,
+    expm1,
+    log,
+    minimum,
+    sigmoid,
+    softplus,
+    switch,
+)
 from symgraph.ops.reduce import argmax, sum
 from symgraph.ops.softmax import CrossentropySoftmax1Hot, LogSoftmax, Softmax
+from symgraph.ops.structure import shape_i
 from symgraph.types import FLOATS, float_of
 from symgraph.variable import as_tensor_variable
 
@@ -123,7 +134,7 @@ def crossentropy_categorical_1hot(coding_dist: Any, true_one_of_n: Any) -> Any:
                     "true_one_of_n", got=describe((y,)), expected="int32 or int64",
                     cure="cast it: y.astype('int32')")
         )  # fmt: skip
-    return -subscript(log(p), (arange(p.shape[0]), y))
+    return -subscript(log(p), (arange(shape_i(p, 0)), y))
 
 
 def categorical_crossentropy(coding_dist: Any, true_dist: Any) -> Any:
@@ -210,7 +221,8 @@ def relu(x: Any, alpha: Any = 0) -> Any:
 def elu(x: Any, alpha: Any = 1) -> Any:
     """x above 0, alpha * (exp(x) - 1) below. Source: Theano, tensor/nnet/nnet, elu."""
     x = as_tensor_variable(x)
-    return switch(x > 0, x, alpha * expm1(x))
+    # the other branch stays finite above 0, or its gradient would be 0 * inf
+    return switch(x > 0, x, alpha * expm1(minimum(x, _number(0, x))))
 
 
 def selu(x: Any) -> Any:

@@ -1,364 +1,33 @@
-"""Pooling of the last two axes, its gradients, and the gradient of the gradient.
+"""The pooling functions that users call; the ops are in `pooling`.
 
-Source: Theano, library/tensor/signal/pool; rules 22 and 36 of its semantics.
+Source: Theano, library/tensor/signal/pool and, up to 0.8, library/tensor/signal/downsample.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from symgraph import expr as E
-from symgraph.errors import ShapeError, explain
-from symgraph.expr import Check, Expr
-from symgraph.graph import Apply, Context, LibraryCall, Op, Shape, Variable
+from symgraph.errors import explain
 from symgraph.ops.core import describe
 from symgraph.ops.elementwise import cast
-from symgraph.ops.reduce import match_pattern
+from symgraph.ops.pooling import MaxPoolGrad, Pool
 from symgraph.ops.structure import known_integer
-from symgraph.types import FLOATS, INTEGERS, DisconnectedType, TensorType
+from symgraph.types import INTEGERS
 from symgraph.variable import as_tensor_variable
 
-MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
-Pair = tuple[int, int]
-
-
-def pooled_size(size: Any, ws: Any, stride: Any, pad: Any, ignore_border: bool) -> Expr:
-    """How many windows there are along an axis of `size`, as a host expression.
-
-    With `ignore_border` only whole windows count, else also those that begin inside.
-    """
-    n = E.add(size, E.mul(2, pad))
-    if ignore_border:
-        return E.maximum(E.add(E.floordiv(E.sub(n, ws), stride), 1), 0)
-    apart = E.add(E.floordiv(E.sub(n, 1), stride), 1)
-    room = E.add(E.sub(E.sub(n, 1), ws), stride)
-    overlapping = E.add(E.maximum(0, E.floordiv(room, stride)), 1)
-    return E.where(E.compare("le", ws, stride), apart, E.minimum(n, overlapping))
-
-
-def _check_windows(
-    ws: Sequence[int], stride: Sequence[int], pad: Sequence[int], ignore: bool
-) -> None:
-    """ValueError and NotImplementedError for windows that make no sense."""
-    facts = f"ws={tuple(ws)}, stride={tuple(stride)}, pad={tuple(pad)}, ignore_border={ignore}"
-    if min(ws) < 1 or min(stride) < 1 or min(pad) < 0:
-        raise ValueError(
-            explain("pool_2d", "windows and strides are positive, pads not negative", got=facts)
-        )
-    if max(pad) > 0 and not ignore:
-        raise NotImplementedError(
-            explain("pool_2d", "padding works only with ignore_border=True", got=facts,
-                    cure="pass ignore_border=True")
-        )  # fmt: skip
-    if pad[0] >= ws[0] or pad[1] >= ws[1]:
-        raise NotImplementedError(
-            explain("pool_2d", "padding must be smaller than strides and windows", got=facts,
-                    expected="pad below ws in each direction")
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Pooling(Op):
-    """What the ops share: the windows, from the fields or, where these are None, from the input.
-
-    `ws`, `stride` and `pad` are pairs for rows and columns. Windows that are known only when the
-    function is called come as a last input, the six numbers in one int vector; such an op runs as
-    a Python step.
-    """
-
-    mode: str
-    ignore_border: bool
-    ws: Pair | None = None
-    stride: Pair | None = None
-    pad: Pair | None = None
-
-    kernel_name: ClassVar[str]
-    arity: ClassVar[int]  # arrays among the inputs
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(
-                explain(self, f"pooling mode {self.mode!r} is not known", expected=", ".join(MODES))
-            )
-        if self.ws is not None and self.stride is not None and self.pad is not None:
-            _check_windows(self.ws, self.stride, self.pad, self.ignore_border)
-
-    def _again(self, kind: type[_Pooling]) -> Any:
-        """Another of these ops, for the same windows."""
-        return kind(self.mode, self.ignore_border, self.ws, self.stride, self.pad)
-
-    def output_types(self, *inputs: Any) -> list[TensorType]:
-        x = inputs[0]
-        if len(inputs) != self.arity + (self.ws is None):
-            raise TypeError(explain(self, f"takes {self.arity} arrays", got=describe(inputs)))
-        if x.ndim < 2:
-            raise NotImplementedError(
-                explain(self, "pooling needs at least 2 dimensions", got=describe((x,)))
-            )
-        if x.dtype not in INTEGERS | {"float32", "float64"} or (
-            self.mode.startswith("average") and x.dtype not in FLOATS
-        ):
-            raise TypeError(
-                explain(self, f"{self.mode} pooling of {x.dtype} is not defined",
-                        got=describe((x,)), cure="cast the input to a float dtype")
-            )  # fmt: skip
-        return [TensorType(x.dtype, self._pattern(*inputs[: self.arity]))]
-
-    def _pattern(self, *arrays: Any) -> tuple[bool, ...]:
-        """The result's broadcast pattern: a pooled one."""
-        return (*arrays[0].broadcastable[:-2], False, False)
-
-    def _windows(self, window: Sequence[Any]) -> tuple[Sequence[Any], ...]:
-        """ws, stride and pad: literals, or what stands in the last input."""
-        if self.ws is not None:
-            return self.ws, self.stride, self.pad  # type: ignore[return-value]
-        return window[:2], window[2:4], window[4:6]
-
-    def _pooled(self, shape: Sequence[Any], window: Sequence[Any]) -> tuple[Any, ...]:
-        ws, stride, pad = self._windows(window)
-        sizes = [
-            pooled_size(shape[a - 2], ws[a], stride[a], pad[a], self.ignore_border) for a in (0, 1)
-        ]
-        return (*shape[:-2], *sizes)
-
-    def _host_windows(self, node: Apply, ctx: Context) -> list[Expr]:
-        return [] if self.ws is not None else [ctx.value(node.inputs[-1], i) for i in range(6)]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        return [self._pooled(ctx.shape(node.inputs[0]), self._host_windows(node, ctx))]
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[i < self.arity] for i in range(len(node.inputs))]
-
-    def _terms(self, inputs: Sequence[Any], terms: Sequence[Any]) -> list[Any]:
-        """The gradients by the arrays, and none by the windows."""
-        rest = [DisconnectedType().make_variable()] * (len(inputs) - len(terms))
-        return [*terms, *rest]
-
-    @property
-    def lowering(self) -> Callable[..., LibraryCall] | None:  # type: ignore[override]
-        """The library kernel, for windows that are known when the graph is built."""
-        return None if self.ws is None else self._library_call
-
-    def _arrays(self, node: Apply) -> tuple[Variable, ...]:
-        return tuple(node.inputs)
-
-    def _library_call(self, node: Apply, ctx: Context) -> LibraryCall:
-        params = {"ws": self.ws, "stride": self.stride, "pad": self.pad, "mode": self.mode}
-        arrays = self._arrays(node)
-        shapes = {"out0": self.infer_shape(node, ctx)[0]}
-        shapes |= {f"in{i}": ctx.shape(v) for i, v in enumerate(arrays)}
-        flat = {n: (E.product(s[:-2]), *s[-2:]) for n, s in shapes.items()}  # type: ignore[index]
-        dtype: str = arrays[0].type.dtype  # type: ignore[attr-defined]
-        return LibraryCall(self.kernel_name, dtype, params, arrays, flat)
-
-    def _taps(
-        self, shape: Sequence[int], window: Sequence[int]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """For each place in a window: the rows and columns of x there, one for each window, and
-        whether they lie in the image."""
-        ws, stride, pad = self._windows(window)
-        out = [s.value for s in self._pooled(tuple(map(E.const, shape)), window)[-2:]]
-        for i in range(ws[0]):
-            for j in range(ws[1]):
-                rows = np.arange(out[0]) * stride[0] - pad[0] + i
-                columns = np.arange(out[1]) * stride[1] - pad[1] + j
-                row_in = (rows >= 0) & (rows < shape[-2])
-                column_in = (columns >= 0) & (columns < shape[-1])
-                yield rows[row_in], columns[column_in], np.ix_(row_in, column_in)  # type: ignore[misc]
-
-    def _divisor(self, shape: Sequence[int], window: Sequence[int]) -> Any:
-        """By what the sum over each window is divided."""
-        if self.mode == "sum":
-            return 1
-        ws, stride, pad = self._windows(window)
-        out = [s.value for s in self._pooled(tuple(map(E.const, shape)), window)[-2:]]
-        counts = []
-        for a in (0, 1):
-            start = np.arange(out[a]) * stride[a] - pad[a]
-            size, edge = shape[a - 2], pad[a] if self.mode == "average_inc_pad" else 0
-            counts.append(np.minimum(start + ws[a], size + edge) - np.maximum(start, -edge))
-        return np.multiply.outer(*counts)
-
-    def _read(self, inputs: Sequence[np.ndarray]) -> list[int]:
-        """The six numbers of the last input, checked; none if the windows are fields."""
-        if self.ws is not None:
-            return []
-        window = [int(n) for n in inputs[-1]]
-        _check_windows(window[:2], window[2:4], window[4:], self.ignore_border)
-        return window
-
-    def __str__(self) -> str:
-        windows = "" if self.ws is None else f", ws={self.ws}, stride={self.stride}, pad={self.pad}"
-        return f"{type(self).__name__}{{{self.mode}, ignore_border={self.ignore_border}{windows}}}"
-
-
-@dataclass(frozen=True)
-class Pool(_Pooling):
-    """The maximum, sum or average of each window of the last two axes."""
-
-    kernel_name = "pool"
-    arity = 1
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        x, window = inputs[0], self._read(inputs)
-        shape = [getattr(s, "value", s) for s in self._pooled(x.shape, window)]
-        if self.mode == "max":
-            low = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-            out = np.full(shape, low, x.dtype)
-            for rows, columns, inside in self._taps(x.shape, window):
-                at = (..., *inside)
-                out[at] = np.maximum(out[at], x[..., rows[:, None], columns])
-            return [out]
-        out = np.zeros(shape, x.dtype if x.dtype.kind != "f" else "float64")
-        for rows, columns, inside in self._taps(x.shape, window):
-            out[(..., *inside)] += x[..., rows[:, None], columns]
-        if self.mode != "sum":
-            out = out / self._divisor(x.shape, window)
-        return [out.astype(x.dtype)]
-
-    def L_op(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
-    ) -> Sequence[Any]:
-        (x, *window), (out,), (g,) = inputs, outputs, output_gradients
-        if x.dtype not in FLOATS:
-            term = x.zeros_like("floatX")
-        elif self.mode == "max":
-            term = match_pattern(self._again(MaxPoolGrad)(x, out, g, *window), x)
-        else:
-            term = match_pattern(self._again(PoolGrad)(x, g, *window), x)
-        return self._terms(inputs, [term])
-
-
-@dataclass(frozen=True)
-class MaxPoolGrad(_Pooling):
-    """The gradient of max pooling, from x, the pooled x and the gradient by it.
-
-    Every element that ties for the maximum of a window gets all of that window's gradient.
-    """
-
-    kernel_name = "max_pool_grad"
-    arity = 3
-
-    def _pattern(self, *arrays: Any) -> tuple[bool, ...]:
-        return arrays[0].broadcastable  # type: ignore[no-any-return]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        return [ctx.shape(node.inputs[0])]
-
-    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        return _same_shapes(self, node, ctx)
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        (x, out, g), window = inputs[:3], self._read(inputs)
-        total = np.zeros(x.shape)
-        for rows, columns, inside in self._taps(x.shape, window):
-            at = (..., rows[:, None], columns)
-            total[at] += np.where(x[at] == out[(..., *inside)], g[(..., *inside)], 0)
-        return [total.astype(x.dtype)]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        (x, out, g, *window), (gg,) = inputs, output_gradients
-        term = match_pattern(self._again(MaxPoolGradGrad)(x, out, gg, *window), g)
-        return self._terms(inputs, [x.zeros_like(), out.zeros_like(), term])
-
-
-@dataclass(frozen=True)
-class MaxPoolGradGrad(_Pooling):
-    """The sum over each window of v where x is the window's maximum, from x, the pooled x and v."""
-
-    kernel_name = "max_pool_grad_grad"
-    arity = 3
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        (x, out, v), window = inputs[:3], self._read(inputs)
-        total = np.zeros(out.shape)
-        for rows, columns, inside in self._taps(x.shape, window):
-            at = (..., rows[:, None], columns)
-            total[(..., *inside)] += np.where(x[at] == out[(..., *inside)], v[at], 0)
-        return [total.astype(x.dtype)]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        (x, out, v, *window), (g,) = inputs, output_gradients
-        term = match_pattern(self._again(MaxPoolGrad)(x, out, g, *window), v)
-        return self._terms(inputs, [x.zeros_like(), out.zeros_like(), term])
-
-
-@dataclass(frozen=True)
-class PoolGrad(_Pooling):
-    """The gradient of sum and average pooling, from x, of which only the shape counts, and the
-    gradient by the pooled x."""
-
-    kernel_name = "pool_grad"
-    arity = 2
-
-    def _pattern(self, *arrays: Any) -> tuple[bool, ...]:
-        return arrays[0].broadcastable  # type: ignore[no-any-return]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        return [ctx.shape(node.inputs[0])]
-
-    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        return _same_shapes(self, node, ctx)
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[i == 1] for i in range(len(node.inputs))]
-
-    def _arrays(self, node: Apply) -> tuple[Variable, ...]:
-        return (node.inputs[1],)
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        (x, g), window = inputs[:2], self._read(inputs)
-        share = g / self._divisor(x.shape, window)
-        total = np.zeros(x.shape)
-        for rows, columns, inside in self._taps(x.shape, window):
-            total[..., rows[:, None], columns] += share[(..., *inside)]
-        return [total.astype(x.dtype)]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        (_, g, *window), (gg,) = inputs, output_gradients
-        term = match_pattern(self._again(Pool)(gg, *window), g)
-        return self._terms(inputs, [DisconnectedType().make_variable(), term])
-
-
-def _same_shapes(op: _Pooling, node: Apply, ctx: Context) -> list[Check]:
-    """That what belongs to the pooled array has its shape."""
-    x = ctx.shape(node.inputs[0])
-    pooled = op._pooled(x, op._host_windows(node, ctx))
-    checks = []
-    for v in node.inputs[1 : op.arity]:
-        shape = ctx.shape(v)
-
-        def fail(*sizes: int, v: Variable = v) -> Exception:
-            half = len(sizes) // 2
-            return ShapeError(
-                explain(op, f"{v} has shape {sizes[:half]}", where=node.trace,
-                        expected=f"{sizes[half:]}, the shape of the pooled array")
-            )  # fmt: skip
-
-        checks += [
-            Check(E.compare("eq", a, b), (*shape, *pooled), fail)
-            for a, b in zip(shape, pooled, strict=True)
-            if a is not b
-        ]
-    return checks
-
-
-# ---- the names users call ------------------------------------------------------------------------
+__all__ = ["Pool", "max_pool_2d", "max_pool_2d_same_size", "pool_2d"]
 
 
 def _numbers(name: str, value: Any) -> list[Any]:
     """Two numbers: ints where they are known when the graph is built, else int scalars."""
     if isinstance(value, (int, np.integer)):
         value = (value, value)
-    items = list(value) if isinstance(value, (tuple, list)) else None
+    items: Any = list(value) if isinstance(value, (tuple, list)) else None
     if items is None:
-        vector = as_tensor_variable(value)
+        vector: Any = as_tensor_variable(value)
         if vector.ndim != 1 or vector.dtype not in INTEGERS:
             raise TypeError(explain("pool_2d", f"{name} is two ints", got=describe((vector,))))
         known = [known_integer(vector, i) for i in (0, 1)]
@@ -433,7 +102,7 @@ def pool_2d(
     wide = cast(x, "float32") if x.dtype == "float16" else x
     numbers = [*sizes, *strides, *pads]
     if all(isinstance(n, int) for n in numbers):
-        op = Pool(mode, bool(ignore_border), *(tuple(p) for p in (sizes, strides, pads)))  # type: ignore[arg-type]
+        op = Pool(mode, bool(ignore_border), *(tuple(p) for p in (sizes, strides, pads)))
         return cast(op(wide), x.dtype)
     window = as_tensor_variable([cast(as_tensor_variable(n), "int64") for n in numbers])
     return cast(Pool(mode, bool(ignore_border))(wide, window), x.dtype)

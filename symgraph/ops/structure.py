@@ -102,6 +102,9 @@ class ShapeI(Op):
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         return [DisconnectedType()()]
 
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        return f"{inputs[0]}.shape[{self.i}]"
+
     def __str__(self) -> str:
         return f"Shape_i{{{self.i}}}"
 

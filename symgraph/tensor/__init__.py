@@ -186,7 +186,7 @@ from symgraph.variable import (
 )
 from symgraph.variable import as_tensor_variable as as_tensor
 
-from . import extra_ops, nlinalg, nnet, signal, subtensor, xlogx  # isort: skip - they import us
+from . import extra_ops, nlinalg, nnet, signal, slinalg, subtensor, xlogx  # isort: skip - they import us
 
 
 def __getattr__(name: str) -> NoReturn:

@@ -35,7 +35,7 @@ class In:
         return np.asarray(rng.uniform(self.low, self.high, self.shape)).astype(self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """`build(*variables)` must equal `expect(*arrays)`, a NumPy computation of its own.
 

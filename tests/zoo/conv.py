@@ -154,7 +154,8 @@ CASES = [
          lambda g, w: T.nnet.conv2d_transpose(g, w, (None, None, 7, 6)), (G, W),
          lambda g, w: by_inputs(w, g, (2, 3, 7, 6))),
     Case("conv_transpose_dilated",
-         lambda g, w: T.nnet.conv2d_transpose(g, w, (2, 3, 7, 6), (4, 3, 3, 2), input_dilation=(2, 3)),
+         lambda g, w: T.nnet.conv2d_transpose(
+             g, w, (2, 3, 7, 6), (4, 3, 3, 2), input_dilation=(2, 3)),
          (In((2, 4, 3, 2)), W), lambda g, w: by_inputs(w, g, (2, 3, 7, 6), stride=(2, 3))),
     Case("grad_wrt_inputs",
          lambda g, w: T.nnet.conv2d_grad_wrt_inputs(
@@ -205,6 +206,9 @@ FAILURES = [
             ValueError, ("groups",)),
     Failure("conv_too_large", lambda: call(T.nnet.conv2d, (1, 1, 5, 5), (1, 1, 6, 2)), ValueError,
             ("impossible output shape",)),
+    Failure("conv_too_large_declared",
+            lambda: conv(input_shape=(None, 1, 5, 5), filter_shape=(1, 1, 6, 2))(
+                T.dtensor4(), T.dtensor4()), ValueError, ("impossible output shape",)),
     Failure("conv_wrong_input_shape",
             lambda: call(conv(input_shape=(1, 1, 5, 4)), (1, 1, 5, 5), (1, 1, 2, 2)), ValueError,
             ("(1, 1, 5, 4)", "image")),

@@ -10,6 +10,8 @@ from tests.zoo.case import Case, Failure, In
 V3, V4 = In((3,)), In((4,))
 M34, M45, M43 = In((3, 4)), In((4, 5)), In((4, 3))
 T234 = In((2, 3, 4))
+SQUARE = In(values=[[3.0, 1.0, -1.0], [0.5, 2.0, 0.25], [1.0, -1.0, 4.0]])
+POSITIVE = In(values=[[4.0, 1.0, -1.0], [1.0, 3.0, 0.5], [-1.0, 0.5, 5.0]])
 ROW, COLUMN = In((1, 4), broadcastable=(True, False)), In((4, 1), broadcastable=(False, True))
 
 
@@ -101,6 +103,28 @@ CASES = [
     Case("outer_of_matrices", T.outer, (In((2, 2)), V3), np.outer),
     Case("matrix_transpose", T.matrix_transpose, (T234,), lambda a: a.transpose(0, 2, 1)),
     Case("trace", T.nlinalg.trace, (M34,), np.trace),
+    Case("inverse", T.nlinalg.matrix_inverse, (SQUARE,), np.linalg.inv, rtol=1e-8),
+    Case("inverse_float32", T.nlinalg.matrix_inverse, (In(values=np.diag([1, 2, 4]) + 1.0,
+         dtype="float32"),), np.linalg.inv, dtype="float32", rtol=1e-5),
+    Case("inverse_int", T.nlinalg.matrix_inverse, (In(values=[[2, 1], [1, 1]], dtype="int64"),),
+         np.linalg.inv, dtype="float64"),
+    Case("det", T.nlinalg.det, (SQUARE,), np.linalg.det, pattern=(), rtol=1e-8),
+    Case("pinv_tall", T.nlinalg.pinv, (In((4, 2)),), np.linalg.pinv, rtol=1e-8),
+    Case("pinv_wide", T.nlinalg.pinv, (In((2, 4)),), np.linalg.pinv, rtol=1e-8),
+    Case("cholesky", T.slinalg.cholesky, (POSITIVE,), np.linalg.cholesky, rtol=1e-8),
+    Case("cholesky_upper", lambda x: T.slinalg.cholesky(x, lower=False), (POSITIVE,),
+         lambda x: np.linalg.cholesky(x).T, rtol=1e-8),
+    Case("eigenvalues", lambda x: T.nlinalg.eigh(x)[0], (POSITIVE,), np.linalg.eigvalsh, grad=(),
+         rtol=1e-8),
+    Case("eigenvectors", lambda x: (lambda w, v: T.dot(v * w, v.T))(*T.nlinalg.eigh(x)),
+         (POSITIVE,), lambda x: x, grad=(), rtol=1e-8),
+    Case("qr", lambda x: T.dot(*T.nlinalg.qr(x)), (In((4, 3)),), lambda x: x, grad=(), rtol=1e-8),
+    Case("singular_values", lambda x: T.nlinalg.svd(x)[1], (M34,),
+         lambda x: np.linalg.svd(x, compute_uv=False), grad=(), rtol=1e-8),
+    Case("svd", lambda x: (lambda u, s, v: T.dot(u * s, v))(*T.nlinalg.svd(x, False)), (M34,),
+         lambda x: x, grad=(), rtol=1e-8),
+    Case("solve_vector", T.slinalg.solve, (SQUARE, V3), np.linalg.solve, rtol=1e-8),
+    Case("solve_matrix", T.slinalg.solve, (SQUARE, M34), np.linalg.solve, rtol=1e-8),
 ]  # fmt: skip
 
 FAILURES = [
@@ -118,5 +142,13 @@ FAILURES = [
             ValueError, ("equally long",)),
     Failure("batched_dot_of_scalar", lambda: T.batched_dot(T.dscalar(), T.dmatrix()), ValueError,
             ("scalar",)),
+    Failure("inverse_of_vector", lambda: T.nlinalg.matrix_inverse(T.dvector()), TypeError,
+            ("matrix",)),
+    Failure("inverse_of_oblong",
+            lambda: T.nlinalg.matrix_inverse(x := T.dmatrix("x")).eval({x: np.ones((2, 3))}),
+            ValueError, ("square", "(2, 3)")),
+    Failure("inverse_of_singular",
+            lambda: T.nlinalg.matrix_inverse(x := T.dmatrix("x")).eval({x: np.ones((2, 2))}),
+            np.linalg.LinAlgError, ("Singular",)),
     Failure("trace_of_vector", lambda: T.nlinalg.trace(T.dvector()), TypeError, ("matrix",)),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Hand-written kernels behind op names: matrix products, convolutions, pooling.
 
-`lower(name, dtype, params)` gives the stages of one operation as printed kernel source; nothing here
-is compiled. What was declared (dtype, filter size, strides, modes) is printed as literals, sizes are
-read when the kernel runs.
+`lower(name, dtype, params)` gives the stages of one operation as printed kernel source; nothing is
+compiled here. What was declared (dtype, filter size, strides, modes) is printed as literals, sizes
+are read when the kernel runs.
 """
 
 from collections.abc import Mapping

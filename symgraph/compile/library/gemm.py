@@ -2,8 +2,8 @@
 
 One source serves every shape and every stride of a dtype. C is cut into blocks of up to 384 rows by
 a few strips of tiles; a block packs its part of B strip by strip (Goto and van de Geijn 2008), and
-of A where columns do not lie together. Thin products skip the packing, and products of small C and very long K split
-K in parts, fixed by the problem, that a second stage adds in order.
+of A where rows do not lie together. Thin products skip the packing, and products of small C and
+very long K split K in parts, fixed by the problem, that a second stage adds in order.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,9 @@ PART = 4096  # and each at least so long
 
 FLOAT_SOURCE = '''\
 # C = A @ B, {what}, {dtype}: {lanes} lanes, tiles of {rows} x {vectors} vectors.
+from symgraph.compile.library.blocks import copy_block, transpose
 from symgraph.compile.library.microkernel import (
-    PACKED, block_product, copy_block, dot_rows, inline, pack_tiles, row_product, transpose
+    PACKED, block_product, dot_rows, inline, pack_tiles, row_product
 )
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
@@ -125,7 +126,7 @@ def kernel(arrays, sizes, start, stop, worker):
             at += step
 '''
 
-OTHER_SOURCE = '''\
+OTHER_SOURCE = """\
 # C = A @ B, {what}, {dtype}: sums in {dtype}, row by row.
 
 
@@ -142,11 +143,11 @@ def kernel(arrays, sizes, start, stop, worker):
             at = matrix * b_batch + p * b_row
             for j in range(n):
                 c[item * n + j] = {dtype}(c[item * n + j] + scale * b[at + j * b_column])
-'''
+"""
 
-SUM_SOURCE = '''\
+SUM_SOURCE = """\
 # The parts of C = A @ B, added in order, {dtype}.
-from symgraph.compile.library.microkernel import add_block, copy_block
+from symgraph.compile.library.blocks import add_block, copy_block
 
 add = add_block("{dtype}", {lanes})
 copy = copy_block("{dtype}", {lanes})
@@ -159,7 +160,7 @@ def kernel(arrays, sizes, start, stop, worker):
     copy(c, 0, part, 0, 1, stop - start)
     for p in range(1, parts):
         add(c, 0, part + p * count * {size}, 0, 1, stop - start)
-'''
+"""
 
 
 def _sizes(a_ndim: int, b_ndim: int, batched: bool, splits: bool) -> str:
@@ -215,7 +216,7 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         return max(1, ceil_div(CHUNK, work // max(parts(shapes), 1) + 1))
 
     def workspace(shapes: Shapes) -> int:
-        _, m, n, k = problem(shapes)
+        _, m, _, k = problem(shapes)
         panels = min(k, DEPTH) * (block + ceil_div(m, blocks(shapes)[2] or 1))
         return tile.itemsize * max(panels, min(k, THIN_DEPTH))
 
@@ -274,7 +275,10 @@ def gemm(dtype: str, params: Mapping[str, object]) -> Lowering:
     params: "a_ndim" and "b_ndim", 1 or 2 (default 2). in0 is (M, K) or (K,), in1 (K, N) or (K,),
     out0 (M, N) without the dimension of a vector. Inputs may have any strides; out0 is contiguous.
     """
-    return _gemm(dtype, int(params.get("a_ndim", 2)), int(params.get("b_ndim", 2)), False)
+    a_ndim, b_ndim = params.get("a_ndim", 2), params.get("b_ndim", 2)
+    if a_ndim not in (1, 2) or b_ndim not in (1, 2):
+        raise ValueError(f"gemm takes vectors and matrices, got {a_ndim} and {b_ndim} dimensions")
+    return _gemm(dtype, 1 if a_ndim == 1 else 2, 1 if b_ndim == 1 else 2, False)
 
 
 def batched_dot(dtype: str, params: Mapping[str, object]) -> Lowering:

@@ -17,9 +17,9 @@ from .tiles import FLOATS, host_lanes
 MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
 CHUNK = 65536  # elements of the images in a chunk
 
-FORWARD = '''\
+FORWARD = """\
 # {mode} pooling, {dtype}: {text}.
-from symgraph.compile.library.microkernel import copy_block, window_block
+from symgraph.compile.library.blocks import copy_block, window_block
 
 down = window_block("{dtype}", {lanes}, "{kind}", {wh}, 1)
 along = window_block("{dtype}", {lanes}, "{kind}", {ww}, {sw})
@@ -59,20 +59,20 @@ def kernel(arrays, sizes, start, stop, worker):
             along(address(target), 0, halves, 0, 1, 1, planes * oh * ow)
         else:
             along(address(target), ow, halves, row, 1, oh, ow)
-{divide}'''
+{divide}"""
 
-DIVIDE = '''\
+DIVIDE = """\
         for y in range(planes * oh):
             y0 = y % oh * {sh} - {ph}
             tall = {tall}
             for t in range(ow):
                 t0 = t * {sw} - {pw}
                 target[y * ow + t] = target[y * ow + t] / {dtype}(tall * ({broad}))
-'''
+"""
 
-GRADIENT = '''\
+GRADIENT = """\
 # Gradient of {mode} pooling, {dtype}: {text}.
-from symgraph.compile.library.microkernel import spread_block, zero_block
+from symgraph.compile.library.blocks import spread_block, zero_block
 
 spread = spread_block("{dtype}", {lanes}, "{kind}", {wh}, {ww}, {divisor})
 zero = zero_block("{dtype}", {lanes})
@@ -108,16 +108,17 @@ def kernel(arrays, sizes, start, stop, worker):
                     for tt in range(max(t0, 0), min(t0 + {ww}, w)):
                         place = (plane * h + yy) * w + tt
 {accumulate}
-'''
+"""
 
-SECOND = '''\
+SECOND = """\
 # Sum over each window of v where x is the window's maximum, {dtype}: {text}.
 
 
 def kernel(arrays, sizes, start, stop, worker):
 {sizes}
     out = pointer(arrays, 0, {dtype})
-    x, best, v = pointer(arrays, 1, {dtype}), pointer(arrays, 2, {dtype}), pointer(arrays, 3, {dtype})
+    x, best = pointer(arrays, 1, {dtype}), pointer(arrays, 2, {dtype})
+    v = pointer(arrays, 3, {dtype})
     for plane in range(start, stop):
         for y in range(oh):
             y0 = y * {sh} - {ph}
@@ -131,7 +132,7 @@ def kernel(arrays, sizes, start, stop, worker):
                         if x[place] == best[at]:
                             total += v[place]
                 out[at] = total
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,10 @@ class Windows:
         """From the parameters of an operation; ValueError where they make no sense."""
 
         def pair(name: str, default: object) -> tuple[int, int]:
-            a, b = params.get(name, default)  # type: ignore[misc]
-            return int(a), int(b)
+            value = params.get(name, default)
+            if not isinstance(value, tuple) or len(value) != 2:
+                raise ValueError(f"{name} must be a pair of ints, got {value!r}")
+            return int(value[0]), int(value[1])
 
         ws = pair("ws", None)
         windows = cls(ws, pair("stride", ws), pair("pad", (0, 0)), str(params.get("mode", "max")))
@@ -234,9 +237,7 @@ def _gradient(dtype: str, windows: Windows) -> Lowering:
     if largest:
         accumulate = f"if x[place] == out[at]:\n{' ' * 28}{accumulate}"
     source = GRADIENT.format(
-        sizes=read_sizes(
-            ("_ h w", "_ _ _"), *[("_ _ _", "_ _ _")] * largest, ("_ oh ow", "_ _ _")
-        ),
+        sizes=read_sizes(("_ h w", "_ _ _"), *[("_ _ _", "_ _ _")] * largest, ("_ oh ow", "_ _ _")),
         operands="\n".join(operands),
         divisor=windows.ws[0] * windows.ws[1] if average else 1,
         tiling=windows.ws == windows.stride and windows.pad == (0, 0),

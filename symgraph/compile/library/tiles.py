@@ -1,8 +1,8 @@
 """Which register tile a processor gets: lanes of a vector, and rows and vectors of a tile of C.
 
 The numbers are printed into the kernels as literals, so a kernel built for one processor is never
-taken for another's. Shapes were chosen by measuring (AVX-512) or by counting registers: a tile needs
-rows * vectors accumulators, one row of B and, without broadcasting loads, one scalar.
+taken for another's. Shapes were chosen by measuring (AVX-512) or by counting registers: a tile
+needs rows * vectors accumulators, one row of B and, without broadcasting loads, one scalar.
 """
 
 import functools
@@ -34,7 +34,7 @@ class Tile:
 
 
 @functools.cache
-def _vector_bytes() -> int:
+def vector_bytes() -> int:
     """Bytes of a vector register of this processor."""
     import llvmlite.binding as llvm
 
@@ -44,14 +44,12 @@ def _vector_bytes() -> int:
     return 32 if features.get("avx2") and features.get("fma") else 16
 
 
-@functools.cache
 def host_lanes(dtype: str) -> int:
     """Lanes of a vector of `dtype`; at most 16, since masks of more cost more than they save."""
-    return min(16, _vector_bytes() // np.dtype(dtype).itemsize)
+    return min(16, vector_bytes() // np.dtype(dtype).itemsize)
 
 
-@functools.cache
 def host_tile(dtype: str) -> Tile:
     """The tile for "float32" or "float64" on this processor."""
-    rows, vectors = {64: (12, 2), 32: (6, 2), 16: (6, 3)}[_vector_bytes()]
+    rows, vectors = {64: (12, 2), 32: (6, 2), 16: (6, 3)}[vector_bytes()]
     return Tile(dtype, host_lanes(dtype), rows, vectors)

@@ -29,4 +29,4 @@ from symgraph.ops.nnet import (
     ultra_fast_sigmoid,
 )
 
-from . import abstract_conv, conv, nnet, sigm
+from . import abstract_conv, bn, conv, nnet, sigm

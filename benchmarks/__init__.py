@@ -1,0 +1,1 @@
+"""What symgraph is measured with. `python -m benchmarks` prints a table and writes JSON."""

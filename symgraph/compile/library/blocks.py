@@ -1,0 +1,344 @@
+"""Copies, sums, windows and transposes of blocks of elements: what kernels move data with.
+
+Each factory takes literals (dtype, lanes, ...) and returns a function for kernels; addresses are in
+bytes, strides and counts in elements.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.ir as ir
+from numba.extending import register_jitable
+
+from symgraph.compile.library.emit import (
+    I1,
+    I64,
+    Emitter,
+    Value,
+    itemsize,
+    own_function,
+    vector_function,
+)
+
+
+def _block_function(name: str, dtype: str, lanes: int, body: Callable[..., Any]) -> Any:
+    """Intrinsic (target, target_row, source, source_row, rows, count) over `rows` rows of `count`.
+
+    `body(emit, old, new, mask)` gives the vector to store, from addresses in target and source. The
+    rows run innermost, so that a mask is made once for a column of vectors.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_row, source, source_row, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
+
+        def column(first: Value, vectors: int) -> None:
+            """The rows of one or two vectors from element `first` on."""
+            starts = [builder.add(first, I64(v * lanes)) for v in range(vectors)]
+            masks = [emit.mask(builder.sub(count, at)) for at in starts]
+
+            def row(r: Value, goal: Value, origin: Value) -> list[Value]:
+                values = []
+                for v, mask in enumerate(masks):
+                    to, by = emit.offset(goal, I64(v * lanes)), emit.offset(origin, I64(v * lanes))
+                    values.append((body(emit, to, by, mask), to, mask))
+                for value, to, mask in values:
+                    emit.store(value, to, mask)
+                return [emit.offset(goal, target_row), emit.offset(origin, source_row)]
+
+            emit.loop(rows, [emit.offset(target, first), emit.offset(source, first)], row)
+
+        def pair(v: Value) -> list[Value]:
+            column(builder.shl(v, builder.add(shift, I64(1))), 2)
+            return []
+
+        # Two vectors of a row at a time meet its cache lines once; a last single one goes alone.
+        emit.loop(builder.ashr(vectors, I64(1)), [], pair)
+        odd = builder.icmp_signed("!=", builder.and_(vectors, I64(1)), I64(0))
+        with builder.if_then(odd):
+            column(builder.shl(builder.sub(vectors, I64(1)), shift), 1)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        body_function = own_function(emitter.builder, f"{name}_{dtype}_{lanes}", 6, block)
+        emitter.builder.call(body_function, args)
+
+    return vector_function(name, dtype, lanes, 6, emit_call)
+
+
+@functools.cache
+def copy_block(dtype: str, lanes: int) -> Any:
+    """`copy(target, target_row, source, source_row, rows, count)`: rows of contiguous elements."""
+    return _block_function("copy", dtype, lanes, lambda emit, old, new, mask: emit.load(new, mask))
+
+
+@functools.cache
+def add_block(dtype: str, lanes: int) -> Any:
+    """`add(target, target_row, source, source_row, rows, count)`: source is added to target."""
+
+    def body(emit: Emitter, old: Value, new: Value, mask: Value) -> Value:
+        return emit.add(emit.load(old, mask), emit.load(new, mask))
+
+    return _block_function("add", dtype, lanes, body)
+
+
+@functools.cache
+def zero_block(dtype: str, lanes: int) -> Any:
+    """`zero(target, target_row, target, target_row, rows, count)`: target becomes 0."""
+    return _block_function("zero", dtype, lanes, lambda emit, old, new, mask: emit.zero)
+
+
+@functools.cache
+def unfold_rows(dtype: str, lanes: int) -> Any:
+    """`unfold(target, target_tap, columns, source, source_row, rows, taps, reach, shift, step)`.
+
+    target[j * target_tap + y * columns + t] = source[y * source_row + x] where x = t + j * step -
+    shift lies in 0 .. reach - 1, else 0; for t < columns, y < rows, j < taps: what the taps of one
+    filter row see of image rows of `reach` elements.
+    """
+
+    def body(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_tap, columns, source, source_row, rows, taps, reach, shift, step = args
+        emit = Emitter(builder, dtype, lanes)
+        bits = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(columns, I64(lanes - 1)), bits)
+
+        def vector(v: Value) -> list[Value]:
+            at = builder.shl(v, bits)
+            inside = emit.mask(builder.sub(columns, at))
+
+            def tap(j: Value) -> list[Value]:
+                x = builder.sub(builder.add(at, builder.mul(j, step)), shift)
+                seen = builder.and_(inside, emit.mask_between(x, reach))
+
+                def row(y: Value, goal: Value, origin: Value) -> list[Value]:
+                    emit.store(emit.load(origin, seen), goal, inside)
+                    return [emit.offset(goal, columns), emit.offset(origin, source_row)]
+
+                goal = emit.offset(target, builder.add(builder.mul(j, target_tap), at))
+                emit.loop(rows, [goal, emit.offset(source, x)], row)
+                return []
+
+            emit.loop(taps, [], tap)
+            return []
+
+        emit.loop(vectors, [], vector)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        body_function = own_function(emitter.builder, f"unfold_{dtype}_{lanes}", 10, body)
+        emitter.builder.call(body_function, args)
+
+    return vector_function("unfold", dtype, lanes, 10, emit_call)
+
+
+@functools.cache
+def fold_row(dtype: str, lanes: int) -> Any:
+    """`fold(row, count, source, lines, line_step, taps, tap_step, reach, shift, step)`.
+
+    row[x] += sum over i < lines, j < taps of source[i * line_step + j * tap_step + t] where t = x +
+    shift - j * step lies in 0 .. reach - 1; for x < count: the transpose of unfold, for one row of
+    the image. The row is loaded and stored once, whatever the number of taps.
+    """
+
+    def body(builder: ir.IRBuilder, *args: Value) -> None:
+        row, count, source, lines, line_step, taps, tap_step, reach, shift, step = args
+        emit = Emitter(builder, dtype, lanes)
+        bits = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), bits)
+        next_tap = builder.sub(tap_step, step)
+
+        def vector(v: Value) -> list[Value]:
+            at = builder.shl(v, bits)
+            place = emit.offset(row, at)
+            inside = emit.mask(builder.sub(count, at))
+            first = builder.add(at, shift)
+
+            def line(i: Value, start: Value, total: Value) -> list[Value]:
+                def tap(j: Value, origin: Value, total: Value) -> list[Value]:
+                    t = builder.sub(first, builder.mul(j, step))
+                    value = emit.load(origin, emit.mask_between(t, reach))
+                    return [emit.offset(origin, next_tap), emit.add(total, value)]
+
+                total = emit.loop(taps, [start, total], tap)[1]
+                return [emit.offset(start, line_step), total]
+
+            start = [emit.offset(source, first), emit.load(place, inside)]
+            emit.store(emit.loop(lines, start, line)[1], place, inside)
+            return []
+
+        emit.loop(vectors, [], vector)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        body_function = own_function(emitter.builder, f"fold_{dtype}_{lanes}", 10, body)
+        emitter.builder.call(body_function, args)
+
+    return vector_function("fold", dtype, lanes, 10, emit_call)
+
+
+@functools.cache
+def window_block(dtype: str, lanes: int, mode: str, taps: int, step: int) -> Any:
+    """`window(target, target_row, source, source_row, tap, rows, count)`: windows reduced.
+
+    target[r * target_row + t] = mode of source[r * source_row + t * step + i * tap], i < taps;
+    mode is "sum" or "max" (NaN wins). `taps` and `step` are literals, the strides are not.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_row, source, source_row, tap, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        combine = emit.maximum if mode == "max" else emit.add
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            rest = builder.sub(count, at)
+
+            def row(r: Value, goal: Value, origin: Value) -> list[Value]:
+                value = emit.load_strided(origin, step, rest)
+                for i in range(1, taps):
+                    place = emit.offset(origin, builder.mul(tap, I64(i)))
+                    value = combine(value, emit.load_strided(place, step, rest))
+                emit.store(value, goal, emit.mask(rest))
+                return [emit.offset(goal, target_row), emit.offset(origin, source_row)]
+
+            first = emit.offset(source, builder.mul(at, I64(step)))
+            emit.loop(rows, [emit.offset(target, at), first], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"window_{mode}_{taps}_{step}_{dtype}_{lanes}"
+        emitter.builder.call(own_function(emitter.builder, name, 7, block), args)
+
+    return vector_function("window", dtype, lanes, 7, emit_call)
+
+
+@functools.cache
+def spread_block(
+    dtype: str, lanes: int, mode: str, height: int, width: int, divisor: int = 1
+) -> Any:
+    """`spread(dx, x, x_row, out, dout, out_row, rows, count)`: the gradient of tiling windows.
+
+    Windows of `height` by `width` tile an image with lines `x_row` apart; window row r is at line
+    r * height. The first `count` columns of the image get dout / divisor of their window: "sum"
+    always, "max" where x equals out, and 0 elsewhere.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        dx, x, x_row, out, dout, out_row, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        windows = builder.sdiv(builder.add(count, I64(width - 1)), I64(width))
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(windows, I64(lanes - 1)), shift)
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            inside = emit.mask(builder.sub(windows, at))
+            first = builder.mul(at, I64(width))
+            masks = [
+                emit.mask(builder.sub(count, builder.add(first, I64(s * lanes))))
+                for s in range(width)
+            ]
+
+            def row(r: Value) -> list[Value]:
+                place = builder.add(builder.mul(r, out_row), at)
+                gradient = emit.load(emit.offset(dout, place), inside)
+                if divisor != 1:
+                    whole = ir.Constant(emit.vector, [float(divisor)] * lanes)
+                    gradient = builder.fdiv(gradient, whole)
+                if mode == "max":
+                    best = emit.load(emit.offset(out, place), inside)
+                line = builder.add(builder.mul(builder.mul(r, x_row), I64(height)), first)
+                for s in range(width):
+                    picks = [(s * lanes + i) // width for i in range(lanes)]
+                    wide = emit.shuffle(gradient, gradient, picks)
+                    if mode == "max":
+                        most = emit.shuffle(best, best, picks)
+                    for i in range(height):
+                        shift = builder.add(builder.mul(x_row, I64(i)), I64(s * lanes))
+                        shift = builder.add(line, shift)
+                        value = wide
+                        if mode == "max":
+                            here = emit.load(emit.offset(x, shift), masks[s])
+                            equal = builder.fcmp_ordered("==", here, most)
+                            value = builder.select(equal, wide, emit.zero)
+                        emit.store(value, emit.offset(dx, shift), masks[s])
+                return []
+
+            emit.loop(rows, [], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"spread_{mode}_{height}x{width}_{divisor}_{dtype}_{lanes}"
+        emitter.builder.call(own_function(emitter.builder, name, 8, block), args)
+
+    return vector_function("spread", dtype, lanes, 8, emit_call)
+
+
+@functools.cache
+def transpose(dtype: str, lanes: int) -> Any:
+    """`transpose(target, target_row, source, source_row, rows, columns)`.
+
+    target[c * target_row + r] = source[r * source_row + c] for r < rows, c < columns; squares of
+    `lanes` by `lanes` elements are transposed in registers by log2(lanes) rounds of interleaving.
+    """
+    size = itemsize(dtype)
+
+    def square(full: bool) -> Callable[..., None]:
+        def body(builder: ir.IRBuilder, *args: Value) -> None:
+            target, target_row, source, source_row, rows, columns = args
+            emit = Emitter(builder, dtype, lanes)
+            none = ir.Constant(ir.VectorType(I1, lanes), [0] * lanes)
+            across, down = emit.mask(columns), emit.mask(rows)
+
+            def place(
+                base: Value, stride: Value, i: int, limit: Value, mask: Value
+            ) -> tuple[Value, Value]:
+                inside = builder.icmp_signed("<", I64(i), limit)
+                mask = None if full else builder.select(inside, mask, none)
+                return emit.offset(base, builder.mul(stride, I64(i))), mask
+
+            lines = [emit.load(*place(source, source_row, r, rows, across)) for r in range(lanes)]
+            half = lanes // 2
+            low = [i // 2 + (i % 2) * lanes for i in range(lanes)]
+            high = [i + half for i in low]
+            for _ in range(lanes.bit_length() - 1):
+                pairs = [(lines[i], lines[i + half]) for i in range(half)]
+                lines = [emit.shuffle(a, b, pick) for a, b in pairs for pick in (low, high)]
+            for c, line in enumerate(lines):
+                emit.store(line, *place(target, target_row, c, columns, down))
+
+        return body
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        builder = emitter.builder
+        name = f"transpose_{dtype}_{lanes}"
+        whole = builder.and_(*(builder.icmp_signed("==", n, I64(lanes)) for n in args[4:]))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                builder.call(own_function(builder, name, 6, square(True)), args)
+            with otherwise:
+                builder.call(own_function(builder, name + "_masked", 6, square(False)), args)
+
+    one_square = vector_function("square", dtype, lanes, 6, emit_call)
+
+    @register_jitable
+    def matrix(target, target_row, source, source_row, rows, columns):  # type: ignore[no-untyped-def]
+        for r in range(0, rows, lanes):
+            for c in range(0, columns, lanes):
+                one_square(
+                    target + (c * target_row + r) * size,
+                    target_row,
+                    source + (r * source_row + c) * size,
+                    source_row,
+                    min(lanes, rows - r),
+                    min(lanes, columns - c),
+                )
+
+    return matrix
