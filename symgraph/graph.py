@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
@@ -346,7 +346,9 @@ def toposort(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> l
     return order
 
 
-def ancestors(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> list[Variable]:
+def ancestors(
+    outputs: Iterable[Variable], stop_at: Collection[Variable] = frozenset()
+) -> list[Variable]:
     """Every variable that `outputs` depend on, themselves included, in order of computation."""
     outputs = list(outputs)
     seen: dict[Variable, None] = {}
@@ -360,7 +362,9 @@ def ancestors(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> 
     return list(seen)
 
 
-def graph_inputs(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> list[Variable]:
+def graph_inputs(
+    outputs: Iterable[Variable], stop_at: Collection[Variable] = frozenset()
+) -> list[Variable]:
     """The variables without owner that `outputs` depend on, constants included."""
     return [v for v in ancestors(outputs, stop_at) if v.owner is None]
 

@@ -3,17 +3,21 @@
 Nodes are rebuilt in topological order, so a rule sees inputs that are final. Equal nodes (same
 op, same inputs) are one node, so equal expressions are computed once without a pass for it. What
 a rule makes is processed in the same way, within a budget. A rule that fails raises.
+
+A rule never changes a type: a replacement of another dtype or broadcast pattern is turned down,
+which is how a row says that it holds only where dtypes and patterns agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from symgraph.errors import RewriteError, explain
-from symgraph.graph import Apply, Constant, Op, Variable, rebuild, toposort, tracing
+from symgraph.graph import Apply, Constant, Op, Variable, toposort, tracing
+from symgraph.shared import SharedVariable
 from symgraph.types import TensorType
 from symgraph.variable import TensorConstant
 
@@ -105,7 +109,7 @@ class Matcher:
 def constant_value(variable: Variable) -> float | None:
     """The number that a constant of one element holds; None for anything else."""
     if isinstance(variable, Constant) and isinstance(variable.data, np.ndarray):
-        if variable.data.size == 1 and variable.data.ndim == sum(variable.type.broadcastable):  # type: ignore[attr-defined]
+        if variable.data.size == 1 and all(variable.type.broadcastable):  # type: ignore[attr-defined]
             return variable.data.reshape(-1)[0].item()  # type: ignore[no-any-return]
     return None
 
@@ -114,11 +118,14 @@ def constant_value(variable: Variable) -> float | None:
 
 
 class Rule:
-    """`pattern -> replacement(**wildcards)`; the replacement may decline by returning None."""
+    """`pattern` becomes `replacement(**wildcards)`; the replacement may decline by returning None.
 
-    def __init__(self, pattern: Term, replacement: Callable[..., Replacement]) -> None:
-        self.pattern, self.replacement = pattern, replacement
-        self.key = pattern.matcher.key
+    `text` is the algebra, for people: in the list of rules, in messages and in tests.
+    """
+
+    def __init__(self, text: str, pattern: Term, replacement: Callable[..., Replacement]) -> None:
+        self.text, self.pattern, self.replacement = text, pattern, replacement
+        self.keys: tuple[Any, ...] = (pattern.matcher.key,)
 
     def apply(self, node: Apply) -> Replacement:
         found: dict[str, Any] = {}
@@ -126,22 +133,35 @@ class Rule:
             return None
         return self.replacement(**found)
 
+    def __str__(self) -> str:
+        return self.text
+
 
 class NodeRule:
-    """A rule written as a function of the node, for what no pattern can say."""
+    """A rule written as a function of the node, for what no pattern can say.
 
-    def __init__(self, key: Any, function: Callable[[Apply], Replacement]) -> None:
-        self.key, self.apply = key, function
+    `keys` are the kinds of op that it is tried on (None: every op). Its text is the first
+    paragraph of the function's docstring.
+    """
+
+    def __init__(self, function: Callable[[Apply], Replacement], *keys: Any) -> None:
+        self.apply, self.keys = function, keys
+        self.text = " ".join((function.__doc__ or function.__name__).split("\n\n")[0].split())
+
+    def __str__(self) -> str:
+        return self.text
 
 
-Table = dict[Any, list[Rule | NodeRule]]
+AnyRule = Rule | NodeRule
+Table = dict[Any, list[AnyRule]]
 
 
-def table_of(rules: Iterable[Rule | NodeRule]) -> Table:
+def table_of(rules: Iterable[AnyRule]) -> Table:
     """Rules by the kind of op that they start at; key None is for every op."""
     table: Table = {}
     for rule in rules:
-        table.setdefault(rule.key, []).append(rule)
+        for key in rule.keys:
+            table.setdefault(key, []).append(rule)
     return table
 
 
@@ -149,23 +169,31 @@ def table_of(rules: Iterable[Rule | NodeRule]) -> Table:
 
 
 class Rewriter:
-    """Rebuilds graphs through an intern table, under the rules of `table`."""
+    """Rebuilds graphs through an intern table, under the rules of `table`.
+
+    `fired` counts how often each rule was used. RewriteError for a rule that raises, and for rules
+    that go on for ever; it names the rule, the op and the user's line.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.nodes: dict[Any, Apply] = {}
         self.constants: dict[Any, Constant] = {}
         self.done: dict[Variable, Variable] = {}
-        self.fired: dict[Any, int] = {}
+        self.fired: dict[AnyRule, int] = {}
+        self.given: set[Apply] = set()  # the user's nodes, which are left as they are
 
     def rewrite(self, outputs: Sequence[Variable]) -> list[Variable]:
         """`outputs`, rewritten; of the same types."""
-        for node in toposort(outputs):
+        nodes = toposort(outputs)
+        self.given.update(nodes)
+        for node in nodes:
             self.fuel = BUDGET
             self.settle(node)
         return [self.leaf(v) for v in outputs]
 
     def leaf(self, variable: Variable) -> Variable:
+        """What stands for `variable` after rewriting, as far as that has come."""
         found = self.done.get(variable)
         if found is not None:
             return found
@@ -176,58 +204,71 @@ class Rewriter:
     def settle(self, node: Apply) -> None:
         """Fill `done` for the outputs of a node whose inputs are done."""
         new = self.intern(node, [self.leaf(v) for v in node.inputs])
-        results: Sequence[Variable] = new.outputs
-        for variable in new.outputs:
-            if variable in self.done and new is not node:
-                results = [self.done[v] for v in new.outputs]
-                break
+        if new.outputs and new.outputs[0] in self.done:
+            results: Sequence[Variable] = [self.done[v] for v in new.outputs]
         else:
             results = self.improve(new)
         for old, fresh, result in zip(node.outputs, new.outputs, results, strict=True):
             self.done[old] = self.done[fresh] = result
+            if old.name is not None and result.name is None:
+                owner = result.owner
+                if owner is not None and owner not in self.given:
+                    result.name = old.name
 
     def intern(self, node: Apply, inputs: list[Variable]) -> Apply:
-        key_inputs = inputs
-        if node.op.commutative and len(inputs) == 2 and id(inputs[0]) > id(inputs[1]):
-            key_inputs = inputs[::-1]
-        key = (node.op, tuple(map(id, key_inputs)))
+        """The one node of this op and these inputs. Its types are those of `node`: what is known
+        of a pattern must not change under it."""
+        is_pair = node.op.commutative and len(inputs) == 2
+        key = (node.op, frozenset(inputs) if is_pair else tuple(inputs))
         found = self.nodes.get(key)
         if found is None:
-            found = rebuild(node, inputs)
-            for old, new in zip(node.outputs, found.outputs, strict=True):
-                if old.type != new.type:
-                    found = self._as_before(node, inputs, found)
-                    break
-            self.nodes[key] = found
+            found = node
+            if any(a is not b for a, b in zip(node.inputs, inputs, strict=True)):
+                with tracing(node.trace):
+                    outputs = [v.type.make_variable(v.name) for v in node.outputs]
+                    found = Apply(node.op, inputs, outputs)
+            if node.op.is_pure:
+                self.nodes[key] = found
         return found
-
-    def _as_before(self, node: Apply, inputs: list[Variable], made: Apply) -> Apply:
-        """`made` with the types of `node`: what is known of a pattern must not change under it."""
-        return Apply(node.op, inputs, [v.type.make_variable() for v in node.outputs])
 
     def improve(self, node: Apply) -> Sequence[Variable]:
         folded = fold_constants(node)
         if folded is not None:
             return [self.leaf(v) for v in folded]
         for rule in (*self.table.get(kind_of(node.op), ()), *self.table.get(None, ())):
-            with tracing(node.trace):
-                result = rule.apply(node)
-            if result is None:
+            new = self.attempt(rule, node)
+            if new is None:
                 continue
-            new = [result] if isinstance(result, Variable) else list(result)
-            if any(a.type != b.type for a, b in zip(new, node.outputs, strict=True)):
-                continue  # the rule does not hold at these dtypes or patterns
             self.fired[rule] = self.fired.get(rule, 0) + 1
             self.fuel -= 1
             if self.fuel < 0:
                 raise RewriteError(
-                    explain(node.op, f"rewriting does not come to an end (last rule: {rule})",
-                            where=node.trace, cure="report this; mode='FAST_COMPILE' avoids it")
+                    explain(node.op, "rewriting does not come to an end", where=node.trace,
+                            got=f"{BUDGET} uses of rules for one node, the last: {rule}",
+                            cure="report this; mode=None with optimizer='None' avoids most rules")
                 )  # fmt: skip
             for made in toposort(new, stop_at=self.done):
                 self.settle(made)
             return [self.leaf(v) for v in new]
         return node.outputs
+
+    def attempt(self, rule: AnyRule, node: Apply) -> list[Variable] | None:
+        """What `rule` makes of `node`, or None if it does not hold there."""
+        try:
+            with tracing(node.trace):
+                result = rule.apply(node)
+        except Exception as error:
+            raise RewriteError(
+                explain(node.op, f"a rewrite rule failed: {type(error).__name__}: {error}",
+                        where=node.trace, got=f"{node}, rule: {rule}",
+                        cure="report this; mode='FAST_COMPILE' uses fewer rules")
+            ) from error  # fmt: skip
+        if result is None:
+            return None
+        new = [result] if isinstance(result, Variable) else list(result)
+        if any(a.type != b.type for a, b in zip(new, node.outputs, strict=True)):
+            return None
+        return new
 
 
 def fold_constants(node: Apply) -> list[Variable] | None:
@@ -241,7 +282,7 @@ def fold_constants(node: Apply) -> list[Variable] | None:
         return None
     try:
         values = node.op.evaluate(node, *data)
-    except (ArithmeticError, IndexError, ValueError):
+    except (ArithmeticError, AssertionError, IndexError, ValueError):
         return None  # the error belongs to the call, where the user meets it
     results: list[Variable] = []
     for variable, value in zip(node.outputs, values, strict=True):
@@ -250,3 +291,49 @@ def fold_constants(node: Apply) -> list[Variable] | None:
             return None
         results.append(TensorConstant(variable.type, np.array(array)))
     return results
+
+
+# ---- verifier ------------------------------------------------------------------------------------
+
+
+def verify(outputs: Sequence[Variable], inputs: Collection[Variable] | None = None) -> None:
+    """Check a graph after a pass: it has no cycle, every node's types follow from its inputs, every
+    output knows its node, every leaf is a constant, a shared variable, or one of `inputs` (None:
+    any leaf will do). AssertionError, with the node, where it is not so.
+    """
+    state: dict[Apply, bool] = {}  # False: being visited, True: verified
+    stack = [v.owner for v in outputs if v.owner is not None]
+    known = None if inputs is None else set(inputs)
+    for variable in outputs:
+        _verify_leaf(variable, known)
+    while stack:
+        node = stack[-1]
+        if node in state:
+            stack.pop()
+            if not state[node]:
+                _verify_node(node, known)
+                state[node] = True
+            continue
+        state[node] = False
+        for variable in node.inputs:
+            if variable.owner is not None:
+                assert state.get(variable.owner, True), f"a cycle goes through {node}"
+                if variable.owner not in state:
+                    stack.append(variable.owner)
+
+
+def _verify_leaf(variable: Variable, known: set[Variable] | None) -> None:
+    if variable.owner is None and known is not None and variable not in known:
+        assert isinstance(variable, (Constant, SharedVariable)), f"nobody gives {variable}"
+
+
+def _verify_node(node: Apply, known: set[Variable] | None) -> None:
+    for variable in node.inputs:
+        _verify_leaf(variable, known)
+    for position, output in enumerate(node.outputs):
+        assert output.owner is node and output.index == position, f"{node}: output {position}"
+    with tracing(node.trace):
+        again = node.op.make_node(*node.inputs)
+    for output, fresh in zip(node.outputs, again.outputs, strict=True):
+        assert output.type == fresh.type, f"{node} of {output.type}: its op gives {fresh.type}"
+    assert len(again.inputs) == len(node.inputs), f"{node}: its op takes other inputs"

@@ -45,6 +45,7 @@ class SharedVariable(Variable):
     ) -> None:
         super().__init__(type, None, None, name)
         self.container = container if container is not None else Container(value)
+        self.default_update: Any = None
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
         """The current value; a copy unless `borrow`, which may share memory with the variable."""
@@ -75,8 +76,7 @@ class SharedVariable(Variable):
     def clone(self) -> SharedVariable:
         """Another variable that holds the same value: updating one updates both."""
         twin = type(self)(self.type, None, self.name, self.container)
-        if hasattr(self, "default_update"):
-            twin.default_update = self.default_update
+        twin.default_update = self.default_update
         return twin
 
     @property

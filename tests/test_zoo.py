@@ -159,7 +159,7 @@ def strided(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     made = []
     for array in arrays:
         wide = np.zeros([2 * n for n in array.shape], array.dtype)
-        view = wide[(slice(None, None, 2),) * array.ndim]
+        view = wide[(..., *(slice(None, None, 2),) * array.ndim)]
         view[...] = array
         made.append(view)
     return made
@@ -171,7 +171,7 @@ def fortran(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def reversed_(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The same values, in memory from back to front."""
-    back = [(slice(None, None, -1),) * a.ndim for a in arrays]
+    back = [(..., *(slice(None, None, -1),) * a.ndim) for a in arrays]
     return [a[i].copy()[i] for a, i in zip(arrays, back, strict=True)]
 
 

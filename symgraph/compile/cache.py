@@ -42,6 +42,9 @@ VOCABULARY_FILES = (
     "special",
     "walk",
     "library/microkernel",
+    "library/emit",
+    "library/blocks",
+    "library/blocking",
 )
 MAGIC = b"symgraph object 1\n"
 

@@ -139,9 +139,10 @@ def run_interpreted(
         pointers[operand : operand + count] = bases[rows[:, 0]] + rows[:, 1]
         arrays = pointers[operand : operand + count].tolist()
         grain = grain if grain > 0 else extent
-        for start in range(0, extent, max(grain, 1)):
-            stop = min(start + grain, extent)
-            functions[kernel](arrays, parameters[size:], start, stop, 0)
+        with np.errstate(all="ignore"):
+            for start in range(0, extent, max(grain, 1)):
+                stop = min(start + grain, extent)
+                functions[kernel](arrays, parameters[size:], start, stop, 0)
         if errors[0] != 0:
             return s
     return last

@@ -262,6 +262,8 @@ class _Fuser:
         """Give the results of `node` memory: an output's own where one wants just this."""
         for output in node.outputs:
             self.materialized.add(output)
+            if output in self.sizes.unsized:
+                continue  # an output's memory is made before the step runs
             for kernel in self.uses.get(output, ()):
                 sink = self.sinks.get(kernel)
                 plain = sink is not None and sink.value is output and not kernel.inlined

@@ -11,16 +11,11 @@ from typing import Any
 
 from symgraph.errors import explain
 from symgraph.graph import Constant, Variable
-from symgraph.ops.convolution import (
-    Conv2d,
-    Conv2dGradInputs,
-    Conv2dGradWeights,
-    declared,
-    get_conv_output_shape,
-)
+from symgraph.ops.conv_sizes import declared, get_conv_output_shape
+from symgraph.ops.convolution import Conv2d, Conv2dGradInputs, Conv2dGradWeights
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.elementwise import cast
-from symgraph.types import DISCRETE, FLOATS, upcast
+from symgraph.types import FLOATS, upcast
 from symgraph.variable import as_tensor_variable
 
 __all__ = [
@@ -43,12 +38,11 @@ def _apply(op: Any, name: str, a: Any, b: Any, *shape: Any) -> Any:
     TypeError for integers; float16 is computed in float32.
     """
     a, b = as_tensor_variable(a), as_tensor_variable(b)
-    for x in (a, b):
-        if x.dtype in DISCRETE and a.dtype not in FLOATS:
-            raise TypeError(
-                explain(name, "takes floats", got=describe((a, b)),
-                        cure=f"cast it: {x}.astype(symgraph.config.floatX)")
-            )  # fmt: skip
+    if a.dtype not in FLOATS:
+        raise TypeError(
+            explain(name, "takes floats", got=describe((a, b)),
+                    cure=f"cast it: {a}.astype(symgraph.config.floatX)")
+        )  # fmt: skip
     common = upcast(a.dtype, b.dtype)
     wide = "float32" if common == "float16" else common
     return cast(op(cast(a, wide), cast(b, wide), *shape), a.dtype)

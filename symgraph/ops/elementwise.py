@@ -122,7 +122,7 @@ ARCTAN2 = _row("arctan2", 2, _floating, np.arctan2, "arctan2({}, {})",
 
 NEG = _row("neg", 1, _no_bool("negation"), np.negative, "(-{})", lambda g, out, x: (-g,),
            prefix="-", host=lambda x: E.sub(0, x))  # fmt: skip
-INV = _row("inv", 1, _floating, np.reciprocal, "(one_of({0}) / {0})",
+INV = _row("inv", 1, _floating, np.reciprocal, "(1.0 / {})",
            lambda g, out, x: (-g * out * out,), cost=4)  # fmt: skip
 SQR = _row("sqr", 1, upcast, np.square, "({0} * {0})", lambda g, out, x: (2 * g * x,))
 ABS = _row("abs_", 1, upcast, np.abs, "absolute({})", lambda g, out, x: (g * sgn(x),),

@@ -51,7 +51,7 @@ def pool(
                 out[..., i, j] = window.sum((-2, -1)) / (tall * broad)
             else:
                 reduce = np.sum if mode == "sum" else np.mean
-                out[..., i, j] = reduce(window, (-2, -1))
+                out[..., i, j] = reduce(window, (-2, -1)).astype(x.dtype)
     return out
 
 
