@@ -78,13 +78,13 @@ def grad(
     floating: of the variable's dtype, or floatX for an integer variable. `consider_constant`
     blocks paths; `known_grads` (then `cost` may be None) starts from given gradients of
     intermediate variables; `disconnected_inputs` is 'raise', 'warn' or 'ignore';
-    `return_disconnected` 'zero', 'None' or 'disconnected'; `null_gradients` 'raise' or 'return'.
+    `return_disconnected` 'zero', 'None' or 'Disconnected'; `null_gradients` 'raise' or 'return'.
 
     Raises TypeError (cost not a scalar, `wrt` a set), DisconnectedInputError,
     NullTypeGradError. Source: Theano, `theano.grad`.
     """
     _check_choice("disconnected_inputs", disconnected_inputs, ("raise", "warn", "ignore"))
-    _check_choice("return_disconnected", return_disconnected, ("zero", "None", "disconnected"))
+    _check_choice("return_disconnected", return_disconnected, ("zero", "None", "Disconnected"))
     _check_choice("null_gradients", null_gradients, ("raise", "return"))
     if isinstance(wrt, (set, frozenset)):
         raise TypeError("grad: wrt is a set, which has no order; give a list or a tuple")
@@ -175,7 +175,7 @@ def _of_disconnected(
         warnings.warn(text, stacklevel=4)
     if return_disconnected == "None":
         return None
-    if return_disconnected == "disconnected":
+    if return_disconnected == "Disconnected":
         return disconnected()
     kind = target.type
     dtype = kind.dtype if isinstance(kind, TensorType) and kind.dtype in FLOATS else "floatX"

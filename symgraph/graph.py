@@ -317,10 +317,16 @@ class Op:
 # ---- walks ---------------------------------------------------------------------------------------
 
 
-def toposort(outputs: Iterable[Variable], stop_at: Iterable[Variable] = ()) -> list[Apply]:
-    """The nodes that `outputs` need, each after the nodes that it needs. Iterative."""
+def toposort(
+    outputs: Iterable[Variable], stop_at: Collection[Variable] = frozenset()
+) -> list[Apply]:
+    """The nodes that `outputs` need, each after the nodes that it needs. Iterative.
+
+    Nodes that only the variables in `stop_at` need are left out.
+    """
     done: set[Apply] = set()
-    blocked = set(stop_at)
+    # a mapping or a set is asked as it is: it may be far larger than what is walked
+    blocked = stop_at if isinstance(stop_at, (Set, Mapping)) else set(stop_at)
     order: list[Apply] = []
     stack: list[tuple[Apply, int]] = []
     for output in outputs:

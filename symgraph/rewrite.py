@@ -245,7 +245,7 @@ class Rewriter:
                 raise RewriteError(
                     explain(node.op, "rewriting does not come to an end", where=node.trace,
                             got=f"{BUDGET} uses of rules for one node, the last: {rule}",
-                            cure="report this; mode=None with optimizer='None' avoids most rules")
+                            cure="report this; mode='FAST_COMPILE' uses fewer rules")
                 )  # fmt: skip
             for made in toposort(new, stop_at=self.done):
                 self.settle(made)

@@ -18,12 +18,18 @@ from symgraph.variable import TensorVariable
 
 
 class Container:
-    """The cell that holds a shared variable's value; clones share it."""
+    """The cell that holds a shared variable's value; clones share it.
 
-    __slots__ = ("__weakref__", "value", "version")
+    `strict` and `allow_downcast` say which new values it takes, as for `Type.filter`.
+    """
 
-    def __init__(self, value: Any) -> None:
+    __slots__ = ("__weakref__", "allow_downcast", "strict", "value", "version")
+
+    def __init__(
+        self, value: Any, strict: bool = False, allow_downcast: bool | None = None
+    ) -> None:
         self.value = value
+        self.strict, self.allow_downcast = strict, allow_downcast
         self.version = 0  # counts replacements of the array, so that functions notice
 
     def replace(self, value: Any) -> None:
@@ -32,7 +38,7 @@ class Container:
 
 
 class SharedVariable(Variable):
-    """A variable with a value. `default_update`, if set, is applied by every function that uses it."""
+    """A variable with a value. A `default_update` is applied by every function that uses it."""
 
     __slots__ = ("container", "default_update")
 
@@ -54,8 +60,9 @@ class SharedVariable(Variable):
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Replace the value. dtype and number of axes must fit (TypeError); sizes may change."""
+        cell = self.container
         try:
-            data = self.type.filter(value)
+            data = self.type.filter(value, cell.strict, cell.allow_downcast)
         except TypeError as error:
             raise TypeError(f"set_value of shared variable {self}: {error}") from None
         if isinstance(data, np.ndarray):
@@ -67,7 +74,7 @@ class SharedVariable(Variable):
                 data = np.array(data, order="C")
         elif not borrow:
             data = copy.deepcopy(data)
-        self.container.replace(data)
+        cell.replace(data)
 
     def zero(self, borrow: bool = False) -> None:
         """Set every element to 0."""
@@ -93,7 +100,7 @@ class GenericSharedVariable(SharedVariable):
 
     def __getitem__(self, key: Any) -> Any:
         raise TypeError(
-            f"shared variable {self} holds a {type(self.container.value).__name__}, which is not an "
+            f"shared variable {self} holds a {type(self.container.value).__name__}, which is no "
             "array: wrap it as shared(numpy.asarray(...))"
         )
 
@@ -103,15 +110,6 @@ class TensorSharedVariable(SharedVariable, TensorVariable):
 
     __slots__ = ()
     type: TensorType
-
-    def __init__(
-        self,
-        type: TensorType,
-        value: Any,
-        name: str | None = None,
-        container: Container | None = None,
-    ) -> None:
-        SharedVariable.__init__(self, type, value, name, container)
 
 
 def shared(
@@ -128,7 +126,8 @@ def shared(
     Arrays and NumPy scalars give tensors of their own dtype (`shared(0)` is int64, `shared(0.)`
     float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. Anything
     else, lists included, gives a generic variable that no op computes with. `borrow=True` may
-    share memory with `value`. Raises TypeError for symbolic values. Source: Theano, `shared`.
+    share memory with `value`. `set_value` takes only arrays of exactly this dtype if `strict`, and
+    casts anything if `allow_downcast`. Raises TypeError for symbolic values. Source: Theano, `shared`.
     """
     if isinstance(value, Variable):
         raise TypeError(
@@ -138,7 +137,7 @@ def shared(
         )  # fmt: skip
     if target != "cpu":
         raise ValueError(f"shared: target={target!r}: this version keeps values on the 'cpu'")
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, float, np.number))
     if not isinstance(value, np.ndarray) and not is_number:
         if isinstance(value, complex):
             raise TypeError("shared: complex numbers are not supported")
@@ -150,4 +149,4 @@ def shared(
     usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
     if not borrow or not usable:
         data = np.array(data, order="C")
-    return TensorSharedVariable(kind, data, name)
+    return TensorSharedVariable(kind, data, name, Container(data, strict, allow_downcast))

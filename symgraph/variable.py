@@ -86,8 +86,8 @@ class TensorConstant(Constant, TensorVariable):
 
 def _float64(variable: TensorVariable) -> None:
     text = (
-        f"a float64 variable was made at {user_trace()}; float32 with int32 or int64 gives float64: "
-        "cast the integers, or set config.cast_policy = 'numpy+floatX'"
+        f"a float64 variable was made at {user_trace()}; float32 with int32 or int64 gives "
+        "float64: cast the integers, or set config.cast_policy = 'numpy+floatX'"
     )
     if config.warn_float64 == "raise":
         raise TypeError(text)

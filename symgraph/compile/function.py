@@ -83,8 +83,10 @@ def _check_unused(ins: Sequence[In], request: Request, action: str) -> None:
     if action not in ("raise", "warn", "ignore"):
         raise ValueError(f"function: on_unused_input is raise, warn or ignore; got {action!r}")
     for position, item in enumerate(ins):
-        if item.variable in request.leaves or item.update is not None or action == "ignore":
+        if request.inputs[position] in request.leaves or item.update is not None:
             continue
+        if action == "ignore":
+            break
         text = explain(
             "function",
             f"the provided input variable at index {position} is not part of the computational "
@@ -114,11 +116,12 @@ class Function:
         self.options = options
         self._ins = list(ins)
         self._visible = [item for item in ins if item.update is None]
+        self._inputs = [v for v in request.inputs if not isinstance(v, SharedVariable)]
         self._defaults = {item: item.value for item in self._visible if item.value is not None}
         self._request = request
         with cache.announce_after(_PATIENCE, _say):
             self._compiled: Compiled = compile_graph(
-                [item.variable for item in self._visible],
+                self._inputs,
                 request.outputs,
                 request.shared,
                 request.updates,
@@ -158,7 +161,7 @@ class Function:
     def _call_with(
         self, states: Sequence[tuple[Any, np.ndarray]], values: list[np.ndarray]
     ) -> list[np.ndarray]:
-        """Call with other values of inputs that keep state; a call that fails leaves the old ones."""
+        """Call with other values of inputs that keep state, which a failing call leaves alone."""
         before = [(state, state.container.value) for state, _ in states]
         for state, value in states:
             state.set_value(value)
@@ -197,14 +200,12 @@ class Function:
     ) -> tuple[list[Any], list[tuple[Any, np.ndarray]]]:
         """Values of the visible inputs, from positions, names and defaults; and, for inputs that
         keep state and are given a value, pairs of state and value."""
-        given: dict[In, Any] = {}
         if len(args) > len(self._ins):
             raise TypeError(
                 f"Too many parameters passed to symgraph function: {len(args)} for "
                 f"{len(self._ins)} inputs ({', '.join(map(str, self._ins))})"
             )
-        for item, value in zip(self._ins, args, strict=False):
-            given[item] = value
+        given: dict[In, Any] = dict(zip(self._ins, args, strict=False))
         for key, value in kwargs.items():
             item = self._named(key)
             if item in given:
@@ -335,7 +336,7 @@ class Function:
         """Theano's way to the rewritten graph: `f.maker.fgraph.toposort()`."""
         compiled = self._compiled
         graph = SimpleNamespace(
-            inputs=[i.variable for i in self._visible] + list(compiled.program.shared),
+            inputs=[*self._inputs, *compiled.program.shared],
             outputs=list(compiled.outputs),
             updates=dict(compiled.updates),
             apply_nodes=set(compiled.nodes),

@@ -52,10 +52,10 @@ def compile_host(exprs: Sequence[Expr], sources: Mapping[Variable, int]) -> Call
     return _define(text)
 
 
-def compile_key(exprs: Iterable[Expr], sources: Mapping[Variable, int]) -> Callable[[Any], Any]:
-    """A function from the source arrays to what decides the values of `exprs`, hashable."""
-    parts = []
-    for leaf in leaves(exprs):
+def compile_key(found: Iterable[Expr], sources: Mapping[Variable, int]) -> Callable[[Any], Any]:
+    """A function from the source arrays to what decides the values of the leaves `found`."""
+    parts: list[str] = []
+    for leaf in found:
         variable = leaf.head[0]
         text = f"a[{sources[variable]}].shape" if type(leaf) is Dim else _leaf(leaf, sources)
         if text not in parts:

@@ -73,6 +73,19 @@ def _address(indices: Sequence[Expr], strides: Sequence[Expr]) -> Expr:
     return total
 
 
+def _place(variable: Variable, at: Layout, indices: Sequence[Expr]) -> tuple[Operand, Expr]:
+    """The operand and address of an element. What the host knows of the address, such as where a
+    slice begins, goes into the operand: then it may change without touching the kernel's sizes."""
+    operand, address = _operand(variable, at), _address(indices, at.strides)
+    terms, rest = E.linear(address)
+    if rest.is_host and type(rest) is not E.Const:
+        address = E.ZERO
+        for i, coefficient in terms.items():
+            address = E.add(address, E.mul(i, coefficient))
+        operand = Operand(operand.root, E.add(operand.offset, rest), operand.dtype)
+    return operand, address
+
+
 def _addressed(kernel: Kernel, layout: Callable[[Variable], Layout]) -> LoopNest:
     new: dict[Expr, Expr] = {}
     roots = [e for _, target, value in kernel.stores for e in (*target, value)]
@@ -80,14 +93,14 @@ def _addressed(kernel: Kernel, layout: Callable[[Variable], Layout]) -> LoopNest
         args = tuple(new[a] for a in expr.args)
         if type(expr) is Load:
             place = layout(expr.head)
-            new[expr] = fetch(_operand(expr.head, place), _address(args, place.strides))
+            new[expr] = fetch(*_place(expr.head, place, args))
         else:
             new[expr] = expr if args == expr.args else E.with_args(expr, args)
     stores = []
     for variable, target, value in kernel.stores:
         place = layout(variable)
-        address = _address([new[t] for t in target], place.strides)
-        stores.append((_operand(variable, place), address, new[value]))
+        operand, address = _place(variable, place, [new[t] for t in target])
+        stores.append((operand, address, new[value]))
     return LoopNest(kernel.loops, stores, kernel.nodes, kernel.ordered, kernel.is_fallible)
 
 

@@ -18,14 +18,14 @@ import numpy as np
 from symgraph import expr as E
 from symgraph.compile import cache, driver
 from symgraph.compile.arena import Arena, Lifetime, arrange
-from symgraph.compile.host import compile_host, compile_key
+from symgraph.compile.host import compile_host, compile_key, leaves
 from symgraph.compile.plan import ERRORS, WORKSPACE, Plan, PythonStep, Step, dense_strides
 from symgraph.errors import explain
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Constant, Variable
 
 SMALL = 2048  # bytes: smaller arguments and results are copied through memory of our own
-KEPT = 512  # sets of sizes whose tables are kept
+KEPT = 64  # sets of sizes whose tables are kept
 
 
 class _Tables:
@@ -51,6 +51,7 @@ class _Bound:
         self.stages: list[np.ndarray | None] = []  # small inputs are copied through these
         self.results: list[np.ndarray | None] = []  # small outputs are made here and copied
         self.fixed: list[tuple[int, int]] = []  # (base, address) of both
+        self.moving: list[tuple[np.ndarray, int, int, int]] = []  # operands at moving offsets
 
     def hold_small(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
         """Memory of our own for small arguments and results: copying costs less than addresses."""
@@ -181,12 +182,36 @@ class Program:
             self.host_exprs.append(list(wanted))
             every += wanted
         self.hosts = [compile_host(exprs, self.sources) for exprs in self.host_exprs]
-        self.key = compile_key(every, self.sources) if not plan.late else None
+        self.key = compile_key(leaves(every), self.sources) if not plan.late else None
+        self._find_moving(every)
         self.layouts_of = {
             step: compile_host(step.host(), self.sources)
             for step in plan.steps
             if isinstance(step, PythonStep)
         }
+
+    def _find_moving(self, every: list[Expr]) -> None:
+        """Tell offsets that integers move (a minibatch's place) from what decides the tables.
+
+        When an integer changes, only these few are computed again: the tables of other calls fit
+        if nothing but offsets differs.
+        """
+        depends = {e for e in dict.fromkeys(every) if any(type(x) is E.Item for x in leaves([e]))}
+        offsets: dict[Expr, None] = {}
+        for step in self.plan.steps:
+            if isinstance(step, Step):
+                moved = [e for _, e in step.operands if e in depends]
+                offsets.update(dict.fromkeys(moved))
+                rest = step.host()[len(step.operands) :]
+                depends_else = [e for e in rest if e in offsets]
+                for e in depends_else:
+                    offsets.pop(e)
+        shapes = {e for root in self.base for e in self._shape_exprs(root)}
+        self.moving = {e: k for k, e in enumerate(e for e in offsets if e not in shapes)}
+        deciding = [e for e in depends if e not in self.moving]
+        self.decide = compile_host([*self.moving, *deciding], self.sources)
+        sizes = [leaf for leaf in leaves(every) if type(leaf) is E.Dim]
+        self.shape_key = compile_key(sizes, self.sources)
 
     def _made(self, segment: int) -> list[Any]:
         return [r for r, k in self.made_in.items() if k == segment]
@@ -214,6 +239,7 @@ class Program:
             self._bind_shape(root, value, bound)
         steps: list[Any] = []
         operands: list[Any] = []
+        moving: list[tuple[int, int, int]] = []
         sizes: list[int] = []
         first, last = self.plan.segments[segment]
         for position in range(first, last):
@@ -226,6 +252,8 @@ class Program:
             row[0] = kernel.address if self.target == "cpu" else position
             for root, offset in step.operands:
                 itemsize = 1 if isinstance(root, str) else _itemsize(root)
+                if offset in self.moving:
+                    moving.append((len(operands), self.moving[offset], itemsize))
                 operands.append((self.base[root], value[offset] * itemsize))
             if step.library is not None:
                 numbers, extent, grain, workspace = step.library.bind(value)
@@ -238,6 +266,7 @@ class Program:
             steps.append((*row, max(extent, 0), max(grain, 1)))
             bound.workspace = max(bound.workspace, workspace)
         tables = _Tables(steps, operands, sizes)
+        bound.moving += [(tables.operands, row, k, itemsize) for row, k, itemsize in moving]
         bound.tables.append(tables)
         if self.target == "cpu" and len(steps):
             tables.native = driver.Program(
@@ -265,7 +294,9 @@ class Program:
 
     def _activate(self, key: Any, arrays: list[Any]) -> _Bound:
         """The tables for these sizes, made if need be, and memory for their temporaries."""
-        bound = self.bound.get(key)
+        values = self.decide(arrays)
+        signature = (self.shape_key(arrays), values[len(self.moving) :])
+        bound = self.bound.get(signature)
         if bound is None:
             bound = _Bound()
             for segment in range(len(self.plan.segments)):
@@ -275,16 +306,21 @@ class Program:
             places, bound.arena = arrange(spans, sizes)
             bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
             bound.hold_small(self, arrays)
-            self.bound[key] = bound
+            self.bound[signature] = bound
             if len(self.bound) > KEPT:
                 self.bound.popitem(last=False)
+        for operands, row, k, itemsize in bound.moving:
+            operands[row, 1] = values[k] * itemsize
+        self.current_key = key
+        if bound is self.current:
+            return bound
         start = self.arena.reserve(bound.arena)
         for base, offset in bound.offsets:
             self.bases[base] = start + offset
         for base, address in bound.fixed:
             self.bases[base] = address
         self._reserve_workspace(bound)
-        self.current, self.current_key = bound, key
+        self.current = bound
         return bound
 
     def _reserve_workspace(self, bound: _Bound) -> None:

@@ -25,8 +25,9 @@ Form = str | list[str]  # "single", "list", "none", or the keys of a dict
 class Request:
     """The graph of a function: `outputs`, `updates` (pairs), the `shared` variables they need.
 
-    An input that keeps state stands in the graph as its shared variable, `In.state`. `leaves` are
-    the variables that the graph was found to depend on.
+    `inputs` are the variables that stand in this graph for those of `ins`: the same ones, but for
+    an input that is the result of a node a new variable, and for an input that keeps state its
+    shared variable, `In.state`. `leaves` are the variables that the graph depends on.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Request:
         check_inputs(ins)
         self.form, flat = _flatten(outputs)
         exprs = [o.variable if isinstance(o, Out) else _output(o) for o in flat]
-        replace = _givens(_pairs(givens, "givens"), [item.variable for item in ins], strict)
+        self.inputs = [_stand_in(item) for item in ins]
+        inputs = {item.variable: v for item, v in zip(ins, self.inputs, strict=True)}
+        replace = _givens(_pairs(givens, "givens"), inputs, strict)
         pairs = [(item.state, item.update) for item in ins if item.update is not None]
         pairs += _pairs(updates, "updates")
         new_values = [(t, _update_value(t, value)) for t, value in _checked_targets(pairs)]
@@ -56,16 +59,12 @@ class Request:
                 break
             targets += [t for t, _ in more]
             values += [value for _, value in more]
+        _check_missing(leaves, self.inputs)
         self.leaves = set(leaves)
-        _check_missing(leaves, ins)
-        states = {item.variable: item.state for item in ins if item.update is not None}
-        if states:
-            together = clone_replace(together, states)
-            leaves = graph_inputs(together)
         self.outputs, values = together[: len(exprs)], together[len(exprs) :]
         self.updates = [(t, _fitting(t, value)) for t, value in zip(targets, values, strict=True)]
         found = [v for v in leaves if isinstance(v, SharedVariable)]
-        every = dict.fromkeys([*found, *targets, *states.values()])
+        every = dict.fromkeys([*found, *targets])
         self.shared = [v for v in every if isinstance(v.type, TensorType)]
 
     def exchanged(
@@ -113,13 +112,20 @@ def check_inputs(ins: Sequence[In]) -> None:
         seen.add(variable)
 
 
-def _check_missing(leaves: Iterable[Variable], ins: Sequence[In]) -> None:
-    known = {item.variable for item in ins}
+def _stand_in(item: In) -> Variable:
+    if item.update is not None:
+        return item.state  # type: ignore[no-any-return]
+    variable = item.variable
+    return variable if variable.owner is None else variable.type.make_variable(str(item))
+
+
+def _check_missing(leaves: Iterable[Variable], inputs: Sequence[Variable]) -> None:
+    known = set(inputs)
     for leaf in leaves:
         if leaf not in known and not isinstance(leaf, (Constant, SharedVariable)):
             raise MissingInputError(
                 explain("function", f"the graph needs {leaf}, which is not among the inputs",
-                        where=leaf.created, got=f"inputs [{', '.join(map(str, ins))}]",
+                        where=leaf.created, got=f"inputs [{', '.join(map(str, inputs))}]",
                         expected=f"a value for {leaf} ({leaf.type})",
                         cure="add it to inputs, or replace it by `givens`")
             )  # fmt: skip
@@ -163,10 +169,10 @@ def _output(x: Any) -> Variable:
 
 
 def _givens(
-    pairs: Sequence[tuple[Any, Any]], inputs: Sequence[Variable], strict: bool
+    pairs: Sequence[tuple[Any, Any]], inputs: Mapping[Variable, Variable], strict: bool
 ) -> dict[Variable, Variable]:
     """What to exchange. Pairs apply in order: also within the replacements that follow them."""
-    replace: dict[Variable, Variable] = {}
+    replace = {old: new for old, new in inputs.items() if old is not new}
     used: set[Variable] = set()  # by replacements so far
     for old, new in pairs:
         if not isinstance(old, Variable):
@@ -198,7 +204,10 @@ def _as_variable(old: Variable, new: Any) -> Variable:
     kind = old.type
     if not isinstance(kind, TensorType):
         return shared(new)  # type: ignore[no-any-return]
-    data = kind.filter(new, allow_downcast=True)
+    try:
+        data = kind.filter(new)
+    except TypeError as error:
+        raise TypeError(f"function: givens cannot replace {old} by {new!r}. {error}") from None
     return shared(data, broadcastable=kind.broadcastable)  # type: ignore[no-any-return]
 
 
@@ -244,13 +253,20 @@ def _checked_targets(updates: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]
 
 
 def _update_value(target: Any, value: Any) -> Variable:
-    """The new value as a variable; numbers and arrays are cast to the target's dtype."""
+    """The new value as a variable; numbers and arrays take the target's type, if they can."""
+    kind = target.type
     if isinstance(value, Variable):
         return value
-    kind = target.type
     if not isinstance(kind, TensorType):
-        raise TypeError(f"function: {target} of {kind} cannot be updated by {value!r}")
-    return TensorConstant(kind, kind.filter(value, allow_downcast=True))
+        return Constant(kind, value)
+    try:
+        return TensorConstant(kind, kind.filter(value))
+    except TypeError as error:
+        raise TypeError(
+            explain("function", "An update must have the same type as the original shared variable",
+                    where=target.created, got=f"the update {value!r}: {error}",
+                    expected=f"{kind}, the type of {target}")
+        ) from None  # fmt: skip
 
 
 def _fitting(target: Any, value: Variable) -> Variable:

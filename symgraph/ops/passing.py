@@ -102,8 +102,8 @@ def grad_clip(x: Any, lower_bound: float, upper_bound: float) -> Any:
     x, low, high = as_tensor_variable(x), float(lower_bound), float(upper_bound)
     if not low <= high:
         raise ValueError(
-            explain("grad_clip", "the bounds are crossed", got=f"[{low}, {high}] for {describe([x])}",
-                    expected="lower_bound <= upper_bound")
+            explain("grad_clip", "the bounds are crossed", expected="lower_bound <= upper_bound",
+                    got=f"[{low}, {high}] for {describe([x])}")
         )  # fmt: skip
     return PassThrough("grad_clip", (low, high))(x)
 

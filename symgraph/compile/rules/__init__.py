@@ -1,0 +1,44 @@
+"""The rewrite rules: rows of pattern and replacement, each with the algebra as its text.
+
+`CANONICAL` tidies what differentiation and broadcasting leave behind; `STABILITY`, `PRODUCTS` and
+`CROSSENTROPY` replace expressions that overflow or cancel by ones that do not; `ALGEBRA` saves
+work. All but the last hold at every optimisation level, since they keep results right.
+docs/rewrites.md lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgraph.compile.rules.algebra import ALGEBRA
+from symgraph.compile.rules.canonical import CANONICAL
+from symgraph.compile.rules.crossentropy import CROSSENTROPY
+from symgraph.compile.rules.products import PRODUCTS
+from symgraph.compile.rules.stability import STABILITY
+from symgraph.graph import Variable
+from symgraph.rewrite import AnyRule, Rewriter, Table, table_of
+
+RULES: dict[str, Sequence[AnyRule]] = {
+    "stability": STABILITY,
+    "products": PRODUCTS,
+    "crossentropy": CROSSENTROPY,
+    "canonical": CANONICAL,
+    "algebra": ALGEBRA,
+}
+"""Every rule, by family; within a node the families are tried in this order."""
+
+_SAFE = [rule for family in RULES if family != "algebra" for rule in RULES[family]]
+
+LEVELS: dict[str, Table] = {
+    "fast_run": table_of([*_SAFE, *ALGEBRA]),
+    "fast_compile": table_of(_SAFE),
+    "none": {},
+}
+
+
+def rewrite_graph(outputs: Sequence[Variable], level: str) -> list[Variable]:
+    """`outputs` rewritten by the tables of `level`: fast_run, fast_compile or none.
+
+    RewriteError if a rule fails or rewriting does not come to an end.
+    """
+    return Rewriter(LEVELS[level]).rewrite(outputs)
