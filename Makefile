@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help lenet data test check golden clean
+.PHONY: help lenet data test check bench draw golden clean
 
 # Relative paths throughout: a checkout may lie in a folder with spaces in its name.
 python := .venv/bin/python
@@ -29,6 +29,12 @@ check: .venv/installed-dev ## lint, formatting, types
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+
+bench: .venv/installed-lenet ## time training steps and calls, beside PyTorch where .venv has it
+	@$(python) -m benchmarks --json benchmarks/results.json
+
+draw: .venv/installed-lenet ## draw the tutorial's model and its compiled graph into pictures/
+	@$(python) -m lenet draw --out pictures
 
 golden: .venv/installed-test ## write tests/golden anew; read the difference before committing it
 	@$(python) -m pytest -m golden --update-golden

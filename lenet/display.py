@@ -24,7 +24,7 @@ class Display:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
-    def header(self, model: Model, dataset: Dataset, options: Options, folder: str) -> None:
+    def header(self, model: Model, dataset: Dataset, options: Options) -> None:
         """What is about to be trained, on what."""
         sizes = [f"{len(p.labels):,}" for p in (dataset.train, dataset.valid, dataset.test)]
         loud = "  THE SAMPLE, NOT THE FULL SET: errors will be higher" if dataset.is_sample else ""
@@ -36,7 +36,6 @@ class Display:
             f"batches of {options.batch_size}, learning rate {options.learning_rate:g}, "
             f"seed {options.seed}"
         )
-        self.line(f"run    {folder}")
 
     @contextmanager
     def compiling(self, count: int) -> Iterator[list[float]]:

@@ -56,13 +56,12 @@ def run(args: argparse.Namespace) -> int:
             written = symgraph.draw.layers(
                 model.layers, folder / f"{model.name}_layers.{args.format}", title=model.name
             )
-            sys.stdout.write(f"wrote {written}\n")
+            sys.stdout.write(f"The output file is available at {written}\n")
             blank = Split(np.zeros((1, *IMAGE_SIZE), np.uint8), np.zeros(1, np.int32))
             dataset = Dataset("blank", blank, blank, blank, "nowhere", False, False)
             functions = compile_functions(model, dataset, 1, options.learning_rate)
             path = folder / f"{model.name}_graph.{args.format}"
-            pictures.graph(path, functions.train)
-            sys.stdout.write(f"wrote {path}\n")
+            pictures.graph(path, functions.train, announce=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise RunError(f"--split {args.split}", "no images", "some", "use another part")
     predicted = classifier.probabilities(split.images).argmax(1)
     sys.stdout.write(
-        f"model {path}, epoch {classifier.checkpoint.state.best_epoch:g} best\n"
+        f"model {path}, epoch {classifier.checkpoint.state.epoch:g}\n"
         f"data  {args.split} part of {dataset.name} from {dataset.source}\n\n"
         f"{per_class(split.labels, predicted)}\n\n"
         f"error {100 * np.mean(predicted != split.labels):.2f} % "

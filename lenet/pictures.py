@@ -95,9 +95,12 @@ def filters(path: Path, weights: np.ndarray) -> None:
     _save(figure, path)
 
 
-def graph(path: Path, function: Any) -> None:
-    """The graph of a compiled function (or of expressions), in the format of path's suffix."""
-    symgraph.printing.pydotprint(function, outfile=path, print_output_file=False)
+def graph(path: Path, function: Any, announce: bool = False) -> None:
+    """The graph of a compiled function (or of expressions), in the format of path's suffix.
+
+    An SVG where nothing can draw that format; `announce` says on standard output which file it is.
+    """
+    symgraph.printing.pydotprint(function, outfile=path, print_output_file=announce)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -122,7 +122,7 @@ def save_result(
         "model": {"name": model.name, "parameters": model.parameters, "layers": layers},
         "data": checkpoint.data,
         "ended": ended,
-        "epochs": history[-1].epoch if history else 0,
+        "epochs": state.epoch,
         "steps": state.iteration,
         "best_epoch": state.best_epoch,
         "best_validation_error": _percent(state.best_validation_error) if history else None,

@@ -58,6 +58,11 @@ class State:
     seconds: float = 0.0
 
     @property
+    def epoch(self) -> float:
+        """Epochs done by the last validation."""
+        return self.history[-1].epoch if self.history else 0.0
+
+    @property
     def is_out_of_patience(self) -> bool:
         return self.patience < self.iteration
 

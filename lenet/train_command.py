@@ -103,7 +103,9 @@ class Job:
     def run(self, state: State) -> int:
         """Compile, train from `state` on, write everything. Returns the exit status."""
         display, options = self.display, self.options
-        display.header(self.model, self.dataset, options, str(self.folder))
+        display.header(self.model, self.dataset, options)
+        resumed = f", resumed after epoch {state.epoch:g}" if state.iteration else ""
+        display.line(f"run    {self.folder}{resumed}")
         ended, seconds = "interrupted", []
         try:
             with display.compiling(3) as seconds:
@@ -159,9 +161,8 @@ class Job:
             pictures.attempt("filters.png", lambda: pictures.filters(folder / "filters.png", best))
         if ended == "interrupted":
             sys.stderr.write(
-                f"lenet: stopped; {folder / runs.LAST} holds epoch "
-                f"{last.state.history[-1].epoch if last.state.history else 0:g}; go on with: "
-                f"python -m lenet train --resume {folder}\n"
+                f"lenet: stopped; {folder / runs.LAST} holds epoch {last.state.epoch:g}; "
+                f"go on with: python -m lenet train --resume {folder}\n"
             )
         sys.stdout.write(result_line(last.state, str(folder)) + "\n")
 

@@ -79,6 +79,7 @@ def _softmax_grad(node: Apply) -> Replacement:
     fused = _one_hot(g, p)
     if fused is not None:
         return fused
+    g = T.cast(g, dtype)
     if pattern_of(g) != pattern_of(p):
         g = Elemwise(SECOND)(p, g)
     return T.sub(g, T.mul(p, R.sum(g, axis=1, keepdims=True, acc_dtype=dtype)))  # type: ignore[no-any-return]

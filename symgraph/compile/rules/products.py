@@ -17,7 +17,7 @@ from typing import Any
 from symgraph.compile.rules.stability import gaussian_over_erfc
 from symgraph.compile.rules.terms import (
     are_opposite, argument, inverse_order, is_shape_of, is_zero, moved, node_of, opposite,
-    pattern_of, reduced,
+    pattern_of, reduced, views_of,
 )  # fmt: skip
 from symgraph.graph import Apply, Variable
 from symgraph.ops import elementwise as T
@@ -47,13 +47,17 @@ class Product:
     is_negative: bool = False
 
     def variable(self) -> Any:
-        """The expression; None if nothing is above the line."""
-        if not self.above:
+        """The expression; None if there are no factors."""
+        if not self.above and not self.below:
             return None
-        result = self.above[0]
+        below = self.below
+        if self.above:
+            result = self.above[0]
+        else:
+            result, below = T.inv(below[0]), below[1:]
         for factor in self.above[1:]:
             result = T.mul(result, factor)
-        for factor in self.below:
+        for factor in below:
             result = T.true_div(result, factor)
         return T.neg(result) if self.is_negative else result
 
@@ -61,7 +65,8 @@ class Product:
         """The expression in the shape of `node`'s result, a product of more factors."""
         result = self.variable()
         if result is None:
-            result = node.inputs[0].ones_like()  # type: ignore[attr-defined]
+            one = node.inputs[0].ones_like()  # type: ignore[attr-defined]
+            result = T.neg(one) if self.is_negative else one
         wanted = pattern_of(node.outputs[0])
         for model in (*node.inputs, node.outputs[0]):
             if pattern_of(result) == wanted:
@@ -85,7 +90,8 @@ def product_of(variable: Variable) -> Product:
                 if reach >= 0 and node_of(owner.inputs[0], *_PRODUCTS):
                     stack.append((owner.inputs[0], is_below, owner.op.new_order))
                     continue
-            (result.below if is_below else result.above).append(moved(factor, order))
+            if constant_value(factor) != 1:
+                (result.below if is_below else result.above).append(moved(factor, order))
             continue
         row = node.op.scalar_op  # type: ignore[attr-defined]
         first = (node.inputs[0], is_below, order)
@@ -146,9 +152,10 @@ def _quotients(node: Apply) -> Replacement:
 
 
 def _is_probability(variable: Variable) -> bool:
-    """Whether this is a sigmoid or a softmax: where it is 0, only by underflow."""
-    node = variable.owner
-    return node is not None and (isinstance(node.op, Softmax) or node_of(node.out, T.SIGMOID) is node)
+    """Whether this shows a sigmoid or a softmax: where it is 0, it is so by underflow."""
+    _, source = views_of(variable)
+    node = source.owner
+    return node is not None and (isinstance(node.op, Softmax) or bool(node_of(source, T.SIGMOID)))
 
 
 def _one_over(factor: Any, above: list[Any]) -> Any:
@@ -288,8 +295,9 @@ class _Canceller:
             if is_p(factor):
                 _remove(product.below, factor)
                 result = product.variable()
-                if result is None:
-                    return factor.ones_like() if not product.below else None
+                if result is None:  # 1 / p
+                    one = factor.ones_like()
+                    return T.neg(one) if product.is_negative else one
                 return result
         for position, factor in enumerate(product.above):
             if factor is variable:

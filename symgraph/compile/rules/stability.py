@@ -13,21 +13,17 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.rules.terms import (
-    add, erf, erfc, exp, is_shifted, log, log1p, neg, node_of, opposite, pattern_of, rearranged,
-    reduced, sigmoid, softmax, sub, u, v,
+    add, argument, erf, erfc, exp, is_shifted, log, log1p, neg, node_of, opposite, pattern_of, rearranged,
+    reduced, sigmoid, softmax, sub, u, v, views_of,
 )  # fmt: skip
 from symgraph.graph import Apply, Constant, Variable
 from symgraph.ops import elementwise as T
 from symgraph.ops import reduce as R
-from symgraph.ops.core import SUM, DimShuffle, Reduce, dimshuffle, restore_axes
-from symgraph.ops.gather import AdvancedSubtensor
-from symgraph.ops.index import Subtensor
+from symgraph.ops.core import SUM, Reduce, dimshuffle, restore_axes
 from symgraph.ops.softmax import LogSoftmax, Softmax
-from symgraph.ops.structure import Rebroadcast, Reshape
 from symgraph.rewrite import AnyRule, NodeRule, Replacement, Rule, constant_value
 from symgraph.variable import constant
 
-_VIEWS = (DimShuffle, Reshape, Subtensor, AdvancedSubtensor, Rebroadcast)
 _INNER = (T.SIGMOID, T.EXP, T.ERFC, T.ADD, T.SUB, T.NEG)  # whose logarithm may have a stable form
 
 
@@ -36,11 +32,7 @@ _INNER = (T.SIGMOID, T.EXP, T.ERFC, T.ADD, T.SUB, T.NEG)  # whose logarithm may 
 
 def _log_through_views(node: Apply) -> Replacement:
     """log(view(f(x))) -> view(log(f(x))) for softmax, log(f(view(x))) for elementwise f; log1p too"""
-    views: list[Apply] = []
-    variable = node.inputs[0]
-    while variable.owner is not None and isinstance(variable.owner.op, _VIEWS):
-        views.insert(0, variable.owner)
-        variable = variable.owner.inputs[0]
+    views, variable = views_of(node.inputs[0])
     if not views:
         return None
     below = variable.owner
@@ -60,6 +52,15 @@ def _log_through_views(node: Apply) -> Replacement:
         else:
             return None
     return node.op(below.op(*inputs))  # type: ignore[no-any-return]
+
+
+def _one_minus_view(node: Apply) -> Replacement:
+    """1 - view(sigmoid(x)) -> view(sigmoid(-x))"""
+    if constant_value(node.inputs[0]) != 1:
+        return None
+    views, variable = views_of(node.inputs[1])
+    below = argument(variable, T.SIGMOID)
+    return rearranged(T.sigmoid(opposite(below)), views) if views and below is not None else None
 
 
 def _is_sum_of_exp(variable: Variable) -> bool:
@@ -151,13 +152,14 @@ def gaussian_over_erfc(u: Any) -> Any:
 # ---- the table -----------------------------------------------------------------------------------
 
 
-def _minus_softplus(x: Any) -> Any:
-    return T.neg(T.softplus(x))
+def _minus_softplus(u: Any) -> Any:
+    return T.neg(T.softplus(u))
 
 
 STABILITY: Sequence[AnyRule] = [
     Rule("log(softmax(x)) -> logsoftmax(x)", log(softmax(u)), lambda u: LogSoftmax()(u)),
     NodeRule(_log_through_views, T.LOG, T.LOG1P),
+    NodeRule(_one_minus_view, T.SUB),
     Rule("log(exp(x)) -> x", log(exp(u)), lambda u: u),
     Rule("log(sigmoid(x)) -> -softplus(-x)", log(sigmoid(u)), lambda u: _minus_softplus(opposite(u))),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", log1p(neg(sigmoid(u))), _minus_softplus),

@@ -12,9 +12,10 @@ from symgraph.ops import elementwise as T
 from symgraph.ops import reduce as R
 from symgraph.ops.alloc import Alloc
 from symgraph.ops.core import SECOND, DimShuffle, Elemwise, Reduce, dimshuffle
-from symgraph.ops.index import Increment
+from symgraph.ops.gather import AdvancedSubtensor
+from symgraph.ops.index import Increment, Subtensor
 from symgraph.ops.softmax import LogSoftmax, Softmax, SoftmaxGrad
-from symgraph.ops.structure import MakeVector, Shape, ShapeI
+from symgraph.ops.structure import MakeVector, Rebroadcast, Reshape, Shape, ShapeI
 from symgraph.rewrite import Matcher, Wild, constant_value
 from symgraph.types import FLOATS
 
@@ -174,6 +175,20 @@ def _is_size_of(size: Variable, sources: set[Variable], axis: int) -> bool:
     if node is None or not isinstance(node.op, ShapeI) or node.op.i != axis:
         return False
     return not _same_shaped(node.inputs[0]).isdisjoint(sources)
+
+
+# ---- views ---------------------------------------------------------------------------------------
+
+_VIEWS = (DimShuffle, Reshape, Subtensor, AdvancedSubtensor, Rebroadcast)
+
+
+def views_of(variable: Variable) -> tuple[list[Apply], Variable]:
+    """What `variable` shows, and the views that lie upon that, the innermost first."""
+    views: list[Apply] = []
+    while variable.owner is not None and isinstance(variable.owner.op, _VIEWS):
+        views.append(variable.owner)
+        variable = variable.owner.inputs[0]
+    return views[::-1], variable
 
 
 def rearranged(variable: Variable, views: Sequence[Apply]) -> Variable:
