@@ -223,8 +223,9 @@ def _backpropagate(
         if not any(wanted):
             continue
         with tracing(node.trace):
-            for variable, term in zip(node.inputs, _terms(node, gradients), strict=True):
-                if variable in live:
+            terms = _terms(node, gradients)
+            for variable, term, is_wanted in zip(node.inputs, terms, wanted, strict=True):
+                if is_wanted:
                     _accumulate(gradients, node, variable, term)
 
 

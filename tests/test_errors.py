@@ -31,9 +31,11 @@ from symgraph.tensor.nnet import conv2d
 from symgraph.tensor.signal import pool
 
 MODES = [
-    Options(target, rewrites)
-    for target in ("python", "cpu")
-    for rewrites in ("none", "fast_compile", "fast_run")
+    Options("python", "none"),
+    Options("python", "fast_compile"),
+    Options("python", "fast_run"),
+    Options("cpu", "none"),
+    Options("cpu", "fast_run"),
 ]
 
 
@@ -143,8 +145,6 @@ RUNS: list[tuple[Callable[[], Any], type[Exception], list[str]]] = [
 @pytest.mark.parametrize("case", RUNS, ids=lambda c: c[0].__name__.strip("_"))
 def test_errors_of_calls_show_the_line(case: Any, mode: Options) -> None:
     build, kind, words = case
-    if mode.target == "cpu" and (mode.rewrites == "fast_compile" or "convolve" in build.__name__):
-        pytest.skip("compiles kernels that add nothing")
     inputs, output, values = build()
     f = function(inputs, output, mode=mode)
     with pytest.raises(kind) as error:
@@ -190,7 +190,7 @@ def _raises(kind: type[Exception], build: Callable[[], Any], *words: str, facts:
 
 def test_expressions_that_cannot_be() -> None:
     x, m, i = T.dvector("x"), T.dmatrix("m"), T.lvector("i")
-    cases: list[tuple[type[Exception], Callable[[], Any], str]] = [
+    cases: list[tuple[type[Exception], Callable[[], Any], str | None]] = [
         (ValueError, lambda: m.dimshuffle(0), "cannot drop a non-broadcastable"),
         (ValueError, lambda: m.dimshuffle(0, 0, 1), "more than once"),
         (ValueError, lambda: m.sum(axis=2), "Not enough dimensions"),
@@ -198,19 +198,25 @@ def test_expressions_that_cannot_be() -> None:
         (TypeError, lambda: x & i, "integers or bools"),
         (TypeError, lambda: x + True, "Cannot cast True"),
         (AsTensorError, lambda: T.as_tensor_variable("text"), "cannot make a tensor"),
-        (TypeError, lambda: x + None, ""),
+        (TypeError, lambda: x + None, None),
         (TypeError, lambda: x < 1 < 2 if (x < 1) else 0, "boolean operations"),
         (TypeError, lambda: list(m), "does not support iteration"),
         (TypeError, lambda: T.zscalar("z"), "complex"),
         (TypeError, lambda: T.TensorType("complex128", ())("z"), "complex"),
-        (TypeError, lambda: conv2d(m, m), ""),
-        (IndexError, lambda: m[0, 0, 0], ""),
-        (IndexError, lambda: T.dscalar()[0], ""),
-        (TypeError, lambda: m[0.5], ""),
+        (TypeError, lambda: conv2d(m, m), None),
+        (IndexError, lambda: m[0, 0, 0], None),
+        (IndexError, lambda: T.dscalar()[0], None),
+        (TypeError, lambda: m[0.5], None),
         (TypeError, lambda: m.__setitem__(0, x), "set_subtensor"),
         (TypeError, lambda: T.set_subtensor(m, x), "result of a subtensor"),
-        (NotImplementedError, lambda: pool.pool_2d(x, (2, 2), ignore_border=True), ""),
-        (ValueError, lambda: T.constant(np.ones((2, 3))) + T.constant(np.ones((2, 4))), ""),
+        (NotImplementedError, lambda: pool.pool_2d(x, (2, 2), ignore_border=True), None),
+        (
+            NotImplementedError,
+            lambda: pool.pool_2d(m, (2, 2), ignore_border=True, pad=(2, 2)),
+            None,
+        ),
+        (ValueError, lambda: pool.pool_2d(m, (2, 2), ignore_border=True, mode="min"), None),
+        (ValueError, lambda: pool.pool_2d(m, (2, 2, 2), ignore_border=True), None),
     ]
     for number, (kind, build, words) in enumerate(cases):
         with pytest.raises(kind, match=words):
@@ -253,7 +259,8 @@ def test_errors_of_functions() -> None:
             facts="where expected cure")  # fmt: skip
     _raises(ValueError, build([], [], updates=[(w, w), (w, w)]), "two updates", facts="where")
     _raises(RuntimeError, build([x], x, givens={x: y}), "givens", facts="where got cure")
-    _raises(TypeError, build([], y, givens={y: wide.sum()}), "cannot replace y", facts=every)
+    total = wide.sum()  # here
+    _raises(TypeError, build([], y, givens={y: total}), "cannot replace y", facts=every)
     _raises(AssertionError, build([x], y, givens=[(y, wide), (w, w)]), "depend", facts="where got")
 
 

@@ -139,8 +139,10 @@ def is_contiguous(shape: Sequence[Expr], strides: Sequence[Expr]) -> bool:
 
 
 class _Fuser:
-    def __init__(self, nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink]) -> None:
-        self.nodes, self.sizes = nodes, sizes
+    def __init__(
+        self, nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink], use_library: bool
+    ) -> None:
+        self.nodes, self.sizes, self.use_library = nodes, sizes, use_library
         self.uses: dict[Variable, dict[Kernel, dict[Load, Nest]]] = {}
         self.needs: dict[Variable, str] = {}  # memory that someone needs: contiguous or strided
         self.work: list[Work] = []
@@ -236,7 +238,7 @@ class _Fuser:
                 self.register(kernel, [*write.target, write.value], write.loops)
             self.drop_own_loads(output)
             self.keep(node)
-        elif op.lowering is not None:
+        elif op.lowering is not None and self.use_library:
             call = op.lowering(node, self.sizes)
             for k, operand in enumerate(call.inputs):
                 self.need(operand, "strided" if f"in{k}" in call.strided else "contiguous")
@@ -327,6 +329,11 @@ def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
     return (work, len(calls)), loads, folds
 
 
-def fuse(nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink]) -> Fused:
-    """Group `nodes` (in topological order) into kernels, library calls and Python steps."""
-    return _Fuser(nodes, sizes, sinks).run()
+def fuse(
+    nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink], use_library: bool = True
+) -> Fused:
+    """Group `nodes` (in topological order) into kernels, library calls and Python steps.
+
+    Without `use_library`, what library kernels compute is left to Python steps.
+    """
+    return _Fuser(nodes, sizes, sinks, use_library).run()

@@ -61,7 +61,7 @@ def compile_graph(
         slot.tag.target = target
         pairs.append((target, slot))
         sinks.append(Sink(slot, value, True))
-    fused = fuse(nodes, sizes, sinks)
-    plan = make_plan(fused, sizes, sinks, use_library=options.target == "cpu")
+    fused = fuse(nodes, sizes, sinks, use_library=options.target == "cpu")
+    plan = make_plan(fused, sizes, sinks)
     program = Program(plan, inputs, shared, slots, pairs, options.target)
     return Compiled(nodes, list(outputs), updates, fused, plan, program)

@@ -139,15 +139,14 @@ class Plan:
     sizes: Sizes
 
 
-def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink], use_library: bool) -> Plan:
-    return _Planner(fused, sizes, sinks, use_library).run()
+def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
+    """Steps, layouts and memory for fused work."""
+    return _Planner(fused, sizes, sinks).run()
 
 
 class _Planner:
-    def __init__(
-        self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink], use_library: bool
-    ) -> None:
-        self.fused, self.sizes, self.use_library = fused, sizes, use_library
+    def __init__(self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> None:
+        self.fused, self.sizes = fused, sizes
         self.slots = {s.slot: sizes.shape(s.value) for s in sinks}
         self.updates = {s.slot: s for s in sinks if s.is_update}
         self.layouts: dict[Variable, Layout] = {}
@@ -250,7 +249,7 @@ class _Planner:
         if isinstance(item, Kernel):
             for nest in lower(item, self.layout, self.temporary):
                 self.steps.append(self.native(nest, print_kernel(nest)))
-        elif isinstance(item, Library) and self.use_library:
+        elif isinstance(item, Library):
             self.add_library(item)
         else:
             node = item.node

@@ -197,17 +197,11 @@ class Program:
         if nothing but offsets differs.
         """
         depends = {e for e in dict.fromkeys(every) if any(type(x) is E.Item for x in leaves([e]))}
-        offsets: dict[Expr, None] = {}
-        for step in self.plan.steps:
-            if isinstance(step, Step):
-                moved = [e for _, e in step.operands if e in depends]
-                offsets.update(dict.fromkeys(moved))
-                rest = step.host()[len(step.operands) :]
-                depends_else = [e for e in rest if e in offsets]
-                for e in depends_else:
-                    offsets.pop(e)
-        shapes = {e for root in self.base for e in self._shape_exprs(root)}
-        self.moving = {e: k for k, e in enumerate(e for e in offsets if e not in shapes)}
+        steps = [step for step in self.plan.steps if isinstance(step, Step)]
+        offsets = dict.fromkeys(e for s in steps for _, e in s.operands if e in depends)
+        fixed = {e for s in steps for e in s.host()[len(s.operands) :]}
+        fixed |= {e for root in self.base for e in self._shape_exprs(root)}
+        self.moving = {e: k for k, e in enumerate(e for e in offsets if e not in fixed)}
         deciding = [e for e in depends if e not in self.moving]
         self.decide = compile_host([*self.moving, *deciding], self.sources)
         sizes = [leaf for leaf in leaves(every) if type(leaf) is E.Dim]

@@ -152,6 +152,8 @@ class Elemwise(Op):
         return host(*(ctx.value(v, p) for v, p in zip(node.inputs, at, strict=True)))
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
+        if self.scalar_op is SECOND:  # of the first argument only the shape counts
+            return cast_expr(E.load(node.inputs[1], indices), node.outputs[0].type.dtype)  # type: ignore[attr-defined]
         args = [E.load(v, indices) for v in node.inputs]
         return self.scalar_op.apply(args, node.outputs[0].type.dtype)  # type: ignore[attr-defined]
 

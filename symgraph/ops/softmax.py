@@ -16,7 +16,7 @@ from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Context, Op, Shape
 from symgraph.ops.core import cast_expr, describe, dimshuffle
-from symgraph.ops.elementwise import EXP, LOG, MUL, SUB, TRUE_DIV, exp
+from symgraph.ops.elementwise import EXP, LOG, MUL, SUB, SWITCH, TRUE_DIV, exp
 from symgraph.ops.index import out_of_bounds
 from symgraph.ops.reduce import sum
 from symgraph.types import FLOATS, INTEGERS, DisconnectedType, TensorType
@@ -204,10 +204,27 @@ def _label(y: Any, row: Expr, classes: Expr) -> Expr:
     return E.checked(cast_expr(E.load(y, (row,)), "int64"), classes, 1)
 
 
+def _enough_rows(node: Apply, ctx: Context, x: int, y: int) -> list[Check]:
+    """That the matrix, input `x`, has a row for each label of input `y`."""
+    shapes = [ctx.shape(v) for v in node.inputs]
+    rows, labels = shapes[x][0], shapes[y][0]
+
+    def fail(have: int, want: int) -> Exception:
+        return IndexError(
+            explain(node.op, f"index {have} is out of bounds for axis 0 with size {have}",
+                    where=node.trace, got=f"{have} rows and {want} labels: {describe(node.inputs)}",
+                    expected="a row for each label")
+        )  # fmt: skip
+
+    if rows is labels:
+        return []
+    return [Check(E.compare("le", labels, rows), (rows, labels), fail)]
+
+
 def _check_labels(node: Apply, x: np.ndarray, y: np.ndarray) -> None:
     """What the kernel checks, for `evaluate`."""
-    if len(x) != len(y):
-        raise ShapeError(explain(node.op, "as many labels as rows", got=f"{len(y)} for {len(x)}"))
+    if len(x) < len(y):
+        raise IndexError(explain(node.op, "a row for each label", got=f"{len(x)} for {len(y)}"))
     classes = x.shape[1]
     bad = y[(y < -classes) | (y >= classes)]
     if bad.size:
@@ -218,21 +235,21 @@ def _check_labels(node: Apply, x: np.ndarray, y: np.ndarray) -> None:
 class CrossentropySoftmax1Hot(Op):
     """-log(softmax(x))[arange(n), y] without the softmax: log(sum of exp(x)) - x[y] for each row.
 
-    x: (n, classes) floats; y: n integers, which index as NumPy's do (negative ones count from the
-    end). IndexError when called with a label out of range. Source: Theano,
-    CrossentropySoftmaxArgmax1HotWithBias.
+    x: (n, classes) floats, or more rows, which are not read; y: n integers, which index as NumPy's
+    do (negative ones count from the end). IndexError when called with a label out of range or with
+    too few rows. Source: Theano, CrossentropySoftmaxArgmax1HotWithBias.
     """
 
     def output_types(self, x: Any, y: Any) -> list[TensorType]:
         _rows_of_floats(self, x)
         _labels(self, y)
-        return [TensorType(x.dtype, x.broadcastable[:1])]
+        return [TensorType(x.dtype, y.broadcastable)]
 
     def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        return [ctx.shape(node.inputs[0])[:1]]
+        return [ctx.shape(node.inputs[1])]
 
     def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        return _equal(node, ctx, ((0, 0), (1, 0)))
+        return _enough_rows(node, ctx, 0, 1)
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         x, y = node.inputs
@@ -247,8 +264,8 @@ class CrossentropySoftmax1Hot(Op):
         _check_labels(node, x, y)
         with np.errstate(all="ignore"):
             below, total = _numpy_shifted(x)
-            picked = below[np.arange(len(x)), y]
-            return [(np.log(total)[:, 0] - picked).astype(x.dtype)]
+            rows = np.arange(len(y))
+            return [(np.log(total)[rows, 0] - below[rows, y]).astype(x.dtype)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x, y), (g,) = inputs, output_gradients
@@ -263,7 +280,10 @@ class CrossentropySoftmax1Hot(Op):
 
 @dataclass(frozen=True)
 class CrossentropySoftmax1HotGrad(Op):
-    """(softmax(x) - onehot(y)) * g for each row, from g (n,), x (n, classes) and y (n,)."""
+    """(softmax(x) - onehot(y)) * g for each row, from g (n,), x (n, classes) and y (n,).
+
+    Rows of x after the first n have no label: their gradient is 0.
+    """
 
     def output_types(self, g: Any, x: Any, y: Any) -> list[TensorType]:
         _rows_of_floats(self, x)
@@ -276,18 +296,31 @@ class CrossentropySoftmax1HotGrad(Op):
         return [ctx.shape(node.inputs[1])]
 
     def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        return _equal(node, ctx, ((0, 0), (1, 0)), ((1, 0), (2, 0)))
+        return [*_equal(node, ctx, ((0, 0), (2, 0))), *_enough_rows(node, ctx, 1, 2)]
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         g, x, y = node.inputs
         dtype = _wide(x.type.dtype)  # type: ignore[attr-defined]
         row, column = indices
-        classes = ctx.shape(x)[1]
+        (rows, classes), (labels,) = ctx.shape(x), ctx.shape(y)
+        label, scale = _label(y, row, classes), cast_expr(E.load(g, (row,)), dtype)
+        is_labelled: Expr | None = None
+        if rows is not labels:
+            # a sum over one element, or none: what is not there must not be read
+            k = E.index(E.maximum(E.minimum(E.sub(labels, row), 1), 0))
+            there = E.add(row, k)
+            label = E.fold("sum", (k,), _label(y, there, classes), "int64")
+            k = E.index(k.extent)
+            there = E.add(row, k)
+            scale = E.fold("sum", (k,), cast_expr(E.load(g, (there,)), dtype), dtype)
+            is_labelled = E.compare("lt", row, labels)
         below, total = _shifted(x, row, classes, column)
         share = TRUE_DIV.apply((EXP.apply((below,), dtype), total), dtype)
-        hit = E.compare("eq", column, _label(y, row, classes))
-        difference = SUB.apply((share, cast_expr(hit, dtype)), dtype)
-        return MUL.apply((difference, cast_expr(E.load(g, (row,)), dtype)), dtype)
+        difference = SUB.apply((share, cast_expr(E.compare("eq", column, label), dtype)), dtype)
+        product = MUL.apply((difference, scale), dtype)
+        if is_labelled is None:
+            return product
+        return SWITCH.apply((is_labelled, product, E.const(0, dtype)), dtype)
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         g, x, y = inputs
@@ -295,8 +328,11 @@ class CrossentropySoftmax1HotGrad(Op):
         with np.errstate(all="ignore"):
             below, total = _numpy_shifted(x)
             result = np.exp(below) / total
-            result[np.arange(len(x)), y] -= 1
-            return [(result * g[:, None]).astype(x.dtype)]
+            rows = np.arange(len(y))
+            result[rows, y] -= 1
+            result[: len(y)] *= g[:, None]
+            result[len(y) :] = 0
+            return [result.astype(x.dtype)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (g, x, y), (gg,) = inputs, output_gradients

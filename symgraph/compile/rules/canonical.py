@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from symgraph.compile.rules.terms import (
+    REACH,
     dtype_of,
     identity,
     is_shape_of,
@@ -228,22 +229,27 @@ def _shape_of(node: Apply) -> Replacement:
 
 
 def _size_of(node: Apply) -> Replacement:
-    """shape_i(f(x), i) -> the size of x there, for f elementwise, dimshuffle or a constant"""
+    """shape_i(f(x), i) -> the size of x there, for f elementwise, softmax or dimshuffle"""
     assert isinstance(node.op, ShapeI)
     axis, (variable,) = node.op.i, node.inputs
-    if pattern_of(variable)[axis]:
-        return constant(1, dtype="int64")
-    source = shape_source(variable)
-    inner = source.owner
-    if inner is not None and isinstance(inner.op, DimShuffle):
-        below = inner.op.new_order[axis]
-        assert isinstance(below, int)
-        return shape_i(inner.inputs[0], below)  # type: ignore[no-any-return]
-    if inner is not None and isinstance(inner.op, Elemwise):
-        sized = {v for v in inner.inputs if not pattern_of(v)[axis]}
-        if len(sized) == 1:  # of several, their equality has still to be checked
-            return shape_i(sized.pop(), axis)  # type: ignore[no-any-return]
-    return shape_i(source, axis) if source is not variable else None  # type: ignore[no-any-return]
+    source = variable
+    for _ in range(REACH):
+        if pattern_of(source)[axis]:
+            return constant(1, dtype="int64")
+        below = shape_source(source)
+        inner = below.owner
+        if inner is not None and isinstance(inner.op, DimShuffle):
+            below, at = inner.inputs[0], inner.op.new_order[axis]
+            assert isinstance(at, int)
+            axis = at
+        elif inner is not None and isinstance(inner.op, Elemwise):
+            sized = {v for v in inner.inputs if not pattern_of(v)[axis]}
+            if len(sized) == 1:  # of several, their equality has still to be checked
+                (below,) = sized
+        if below is source:
+            return shape_i(source, axis) if source is not variable else None  # type: ignore[no-any-return]
+        source = below
+    return None  # a longer chain is left as it is, at each of its nodes
 
 
 def _element(node: Apply) -> Replacement:

@@ -4,8 +4,8 @@ The gradient of log(p) divides by p, that of p = sigmoid(x) or softmax(x) multip
 underflows, 0 / 0 is not a number although the product is finite. So a product is looked at as a
 whole: its factors above and below the line, through negation, squares, sums and views. This is what
 Theano's AlgebraicCanonizer and local_greedy_distributor are for; here a sum is multiplied out only
-where a factor cancels, and nothing is looked at further than `REACH` nodes away, so that the work
-is linear in the size of the graph.
+where a factor cancels, and no more than `REACH` nodes are looked at, so that the work is linear in the
+size of the graph.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from symgraph.compile.rules.stability import gaussian_over_erfc
 from symgraph.compile.rules.terms import (
-    are_opposite, argument, inverse_order, is_shape_of, is_zero, moved, node_of, opposite,
+    REACH, are_opposite, argument, inverse_order, is_shape_of, is_zero, moved, node_of, opposite,
     pattern_of, reduced, views_of,
 )  # fmt: skip
 from symgraph.graph import Apply, Variable
@@ -29,8 +29,6 @@ from symgraph.ops.softmax import Softmax
 from symgraph.ops.structure import Reshape
 from symgraph.rewrite import AnyRule, NodeRule, Replacement, constant_value
 from symgraph.types import FLOATS
-
-REACH = 32  # nodes of a product, or of a sum of products, that are looked at
 
 _PRODUCTS = (T.MUL, T.TRUE_DIV, T.INV, T.NEG, T.SQR)
 

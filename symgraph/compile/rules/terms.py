@@ -19,6 +19,8 @@ from symgraph.ops.structure import MakeVector, Rebroadcast, Reshape, Shape, Shap
 from symgraph.rewrite import Matcher, Wild, constant_value
 from symgraph.types import FLOATS
 
+REACH = 32  # nodes that a rule looks at, at most: what makes rewriting linear in the graph's size
+
 
 def is_float(variable: Variable) -> bool:
     """Whether the elements are floats: what holds of real numbers fails for integers that wrap."""
@@ -80,7 +82,7 @@ def are_opposite(a: Variable, b: Variable) -> bool:
 
 def is_zero(variable: Variable) -> bool:
     """Zeros of any shape: a constant 0, or one broadcast to a shape."""
-    while True:
+    for _ in range(REACH):
         if isinstance(variable, Constant):
             return isinstance(variable.data, np.ndarray) and not variable.data.any()
         owner = variable.owner
@@ -91,7 +93,8 @@ def is_zero(variable: Variable) -> bool:
         elif isinstance(owner.op, (DimShuffle, Alloc)):
             variable = owner.inputs[0]
         else:
-            return False
+            break
+    return False
 
 
 def reduced(variable: Variable, reduction: Any) -> Apply | None:
@@ -110,11 +113,11 @@ def is_shifted(variable: Variable) -> bool:
     if node is None:
         return False
     top = node.inputs[1]
-    while top.owner is not None:
+    for _ in range(REACH):
         if reduced(top, R.MAX) is not None:
             return True
-        if not isinstance(top.owner.op, (DimShuffle, Elemwise)):
-            return False
+        if top.owner is None or not isinstance(top.owner.op, (DimShuffle, Elemwise)):
+            break
         top = top.owner.inputs[-1]
     return False
 
@@ -123,13 +126,19 @@ def is_shifted(variable: Variable) -> bool:
 
 
 def shape_source(variable: Variable) -> Variable:
-    """A variable of the same shape and pattern that takes less work: f(x) -> x."""
-    while variable.owner is not None:
-        node = variable.owner
+    """A variable of the same shape and pattern that takes less work: f(x) -> x.
+
+    For a chain of more than REACH functions it is `variable`.
+    """
+    source = variable
+    for _ in range(REACH):
+        node = source.owner
+        if node is None:
+            return source
         unary = isinstance(node.op, Elemwise) and len(node.inputs) == 1
         if not (unary or isinstance(node.op, (Softmax, LogSoftmax))):
-            break
-        variable = node.inputs[0]
+            return source
+        source = node.inputs[0]
     return variable
 
 
@@ -185,7 +194,9 @@ _VIEWS = (DimShuffle, Reshape, Subtensor, AdvancedSubtensor, Rebroadcast)
 def views_of(variable: Variable) -> tuple[list[Apply], Variable]:
     """What `variable` shows, and the views that lie upon that, the innermost first."""
     views: list[Apply] = []
-    while variable.owner is not None and isinstance(variable.owner.op, _VIEWS):
+    for _ in range(REACH):
+        if variable.owner is None or not isinstance(variable.owner.op, _VIEWS):
+            break
         views.append(variable.owner)
         variable = variable.owner.inputs[0]
     return views[::-1], variable
