@@ -25,7 +25,7 @@ from symgraph.compile.pipeline import Options
 from symgraph.errors import NullTypeGradError
 from symgraph.gradient import grad
 from symgraph.graph import Constant, Variable, toposort
-from symgraph.types import FLOATS, TensorType
+from symgraph.types import TensorType
 from tests import zoo
 from tests.oracle import evaluate
 from tests.zoo.case import Case, Failure, In
@@ -79,7 +79,7 @@ def built(case: Case) -> Built:
     wrt = case.grad
     if wrt is None:
         wrt = tuple(k for k, a in enumerate(arrays) if a.dtype == "float64")
-    if not wrt or out.dtype not in FLOATS:
+    if not wrt or out.dtype != "float64":  # narrower ones are too coarse for differences
         return Built(inputs, arrays, out, None, [], [])
     # weights that depend on the element's place alone, so that they fit whatever the sizes are
     cost = T.sum(out * T.cos(T.arange(out.size).reshape(out.shape, ndim=out.ndim) + 0.5))
@@ -182,9 +182,10 @@ LAYOUTS = (strided, fortran, reversed_)
 def test_empty(case: Case) -> None:
     """With first axes of size 0 a case gives what the oracle gives, or both refuse."""
     b = built(case)
-    sizes = {a.shape[0] for a, i in zip(b.arrays, case.inputs, strict=True) if a.ndim and i.shape}
+    random = [a for a, i in zip(b.arrays, case.inputs, strict=True) if i.shape and i.values is None]
+    sizes = {a.shape[0] for a in random} if len({a.ndim for a in random}) == 1 else set()
     shrunk = [
-        a[:0] if a.ndim and len(sizes) == 1 and not v.broadcastable[0] else a
+        a[:0] if a.ndim and sizes == {a.shape[0]} and not v.broadcastable[0] else a
         for a, v in zip(b.arrays, b.inputs, strict=True)
     ]
     if all(a is s for a, s in zip(b.arrays, shrunk, strict=True)):

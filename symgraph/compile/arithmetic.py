@@ -166,6 +166,10 @@ def sgn(builder: ir.IRBuilder, kind: Any, x: ir.Value) -> ir.Value:
     return builder.select(builder.icmp_signed("<", x, x.type(0)), x.type(-1), positive)
 
 
+def invert(builder: ir.IRBuilder, kind: Any, x: ir.Value) -> ir.Value:
+    return builder.not_(x)
+
+
 def isnan(builder: ir.IRBuilder, kind: Any, x: ir.Value) -> ir.Value:
     return _is_nan(builder, kind, x)
 
@@ -295,7 +299,7 @@ def _power_integer(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -
 
 
 _NUMBERS = (
-    maximum, minimum, absolute, sgn, floor_divide, mod, power,
+    maximum, minimum, absolute, sgn, invert, floor_divide, mod, power,
 )  # fmt: skip
 _QUESTIONS = (isnan, isinf, logical_and, logical_or, logical_xor, logical_not)
 

@@ -126,6 +126,10 @@ def absolute(x: Any) -> Any:
     return np.absolute(_meet(x)[0])
 
 
+def invert(x: Any) -> Any:
+    return np.invert(_meet(x)[0])
+
+
 def maximum(a: Any, b: Any) -> Any:
     return np.maximum(*_meet(a, b))
 
@@ -284,7 +288,7 @@ _FLOATS: dict[str, Callable[..., Any]] = {
         for function in (special.psi, special.tri_gamma, special.erfinv, special.erfcinv)
     },
 }
-_ANY = (select, sgn, absolute, maximum, minimum, mod, floor_divide, power, isnan, isinf)
+_ANY = (select, sgn, absolute, invert, maximum, minimum, mod, floor_divide, power, isnan, isinf)
 
 VOCABULARY: dict[str, Any] = {
     **DTYPES,

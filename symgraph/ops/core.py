@@ -5,6 +5,7 @@ The rows that fill them in (which functions, which reductions) are in `elementwi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -416,7 +417,8 @@ class Reduce(Op):
             if self.reduction.kind in ("argmax", "argmin"):
                 rest = [a for a in range(x.ndim) if a not in self.axis]
                 flat = x.transpose(rest + list(self.axis))
-                flat = flat.reshape([x.shape[a] for a in rest] + [-1])
+                kept = [x.shape[a] for a in rest]
+                flat = flat.reshape([*kept, math.prod(x.shape[a] for a in self.axis)])
                 return [np.asarray(self.reduction.numpy(flat, axis=-1)).astype(self.dtype)]
             if not self.axis:
                 return [x.astype(acc).astype(self.dtype)]

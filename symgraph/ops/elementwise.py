@@ -15,6 +15,7 @@ import numpy as np
 
 from symgraph import expr as E
 from symgraph.configuration import config
+from symgraph.errors import NullTypeGradError
 from symgraph.ops.core import SECOND, Elemwise, ScalarOp
 from symgraph.ops.special import erf_inverse, erfc_inverse, vectorized_psi, vectorized_tri_gamma
 from symgraph.types import DISCRETE, INTEGERS, check_dtype, float_of, upcast
@@ -230,7 +231,17 @@ GAMMALN = _row("gammaln", 1, _floating, _elementwise(math.lgamma), "gammaln({})"
                lambda g, out, x: (g * psi(x),), cost=80)  # fmt: skip
 PSI = _row("psi", 1, _floating, vectorized_psi, "psi({})", lambda g, out, x: (g * tri_gamma(x),),
            cost=80)  # fmt: skip
-TRI_GAMMA = _row("tri_gamma", 1, _floating, vectorized_tri_gamma, "tri_gamma({})", cost=80)
+
+
+def _unwritten(name: str) -> Callable[..., Any]:
+    def gradient(*args: Any) -> Any:
+        raise NullTypeGradError(f"the gradient of {name} is not implemented")
+
+    return gradient
+
+
+TRI_GAMMA = _row("tri_gamma", 1, _floating, vectorized_tri_gamma, "tri_gamma({})",
+                 _unwritten("tri_gamma"), cost=80)  # fmt: skip
 
 # ---- comparison, logic, choice -------------------------------------------------------------------
 

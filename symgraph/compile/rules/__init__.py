@@ -35,6 +35,29 @@ LEVELS: dict[str, Table] = {
     "none": {},
 }
 
+_ABOUT = {
+    "stability": "Logarithms and exponentials that would overflow or cancel. Every level.",
+    "products": "Products whose factors would overflow or vanish together. Every level.",
+    "crossentropy": "Softmax with a cross-entropy on it. Every level.",
+    "canonical": "What differentiation and broadcasting leave behind. Every level.",
+    "algebra": "What saves work and changes no NaN and no infinity. FAST_RUN only.",
+}
+
+
+def document() -> str:
+    """docs/rewrites.md: every rule as a row, in the order in which they are tried."""
+    lines = [
+        "# The rewrite rules",
+        "",
+        "Made by `symgraph.compile.rules.document`; a test keeps it true. A rule holds where the two",
+        "sides have the same dtype and broadcast pattern. Equal nodes are merged and constants",
+        "folded without a rule. No rule turns x * 0, x - x or x / x into a constant.",
+    ]
+    for family, rules in RULES.items():
+        lines += ["", f"## {family}", "", _ABOUT[family], "", "| rule |", "|---|"]
+        lines += ["| " + rule.text.replace("|", "\\|") + " |" for rule in rules]
+    return "\n".join(lines) + "\n"
+
 
 def rewrite_graph(outputs: Sequence[Variable], level: str) -> list[Variable]:
     """`outputs` rewritten by the tables of `level`: fast_run, fast_compile or none.
