@@ -9,7 +9,7 @@ Expressions are interned: equal ones are the same object, so sharing is free and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -287,7 +287,30 @@ def checked(position: Expr, size: Expr, label: int) -> Expr:
     return call(CHECKED, (position, size, const(label)), "int64")
 
 
-def substitute(root: Expr, table: dict[Expr, Expr]) -> Expr:
+def parts(expr: Expr) -> tuple[Expr, ...]:
+    """What `expr` is made of: its arguments, and the sizes of loops that other loops decide."""
+    if type(expr) is Index:
+        return () if expr.extent.is_host else (expr.extent,)
+    if type(expr) is Fold:
+        return (*(axis for axis in expr.axes if not axis.extent.is_host), *expr.args)
+    return expr.args
+
+
+def with_parts(expr: Expr, new: Mapping[Expr, Expr]) -> Expr:
+    """The same expression of the new parts; a loop of another size is another loop."""
+    old = parts(expr)
+    if all(new[p] is p for p in old):
+        return expr
+    if type(expr) is Index:
+        return index(new[expr.extent])
+    args = tuple(new[a] for a in expr.args)
+    if type(expr) is Fold:
+        axes = [axis if axis.extent.is_host else new[axis] for axis in expr.axes]
+        return fold(expr.kind, axes, *args, expr.dtype)  # type: ignore[arg-type]
+    return with_args(expr, args)
+
+
+def substitute(root: Expr, table: Mapping[Expr, Expr]) -> Expr:
     """`root` with every key of `table` replaced, each distinct subexpression visited once."""
     done: dict[Expr, Expr] = dict(table)
     stack = [root]
@@ -296,13 +319,12 @@ def substitute(root: Expr, table: dict[Expr, Expr]) -> Expr:
         if expr in done:
             stack.pop()
             continue
-        waiting = [a for a in expr.args if a not in done]
+        waiting = [p for p in parts(expr) if p not in done]
         if waiting:
             stack.extend(waiting)
             continue
         stack.pop()
-        args = tuple(done[a] for a in expr.args)
-        done[expr] = expr if args == expr.args else with_args(expr, args)
+        done[expr] = with_parts(expr, done)
     return done[root]
 
 
@@ -331,7 +353,7 @@ def walk(roots: Iterable[Expr]) -> list[Expr]:
         if expr in done:
             stack.pop()
             continue
-        waiting = [a for a in expr.args if a not in done]
+        waiting = [p for p in parts(expr) if p not in done]
         if waiting:
             stack.extend(reversed(waiting))
             continue

@@ -13,7 +13,7 @@ from typing import Any
 from symgraph.configuration import config
 from symgraph.errors import DisconnectedInputError, NullTypeGradError, explain
 from symgraph.gradient_check import GradientError, numeric_grad, verify_grad
-from symgraph.graph import Apply, Variable, toposort, tracing
+from symgraph.graph import Apply, Variable, clone_replace, toposort, tracing
 from symgraph.ops.elementwise import add, cast, second
 from symgraph.ops.passing import (
     consider_constant,
@@ -29,7 +29,9 @@ __all__ = [
     "DisconnectedInputError",
     "DisconnectedType",
     "GradientError",
+    "Lop",
     "NullTypeGradError",
+    "Rop",
     "consider_constant",
     "disconnected_grad",
     "grad",
@@ -118,6 +120,66 @@ def grad(
     if single:
         return results[0]
     return tuple(results) if isinstance(wrt, tuple) else results
+
+
+def Lop(
+    f: Any,
+    wrt: Any,
+    eval_points: Any,
+    consider_constant: Sequence[Variable] | None = None,
+    disconnected_inputs: str = "raise",
+) -> Any:
+    """The Jacobian of `f` by `wrt`, multiplied from the left by `eval_points`.
+
+    `f` is a tensor or a list, `eval_points` of the same form and shapes; the result has the form of
+    `wrt` and its shapes. Errors as for `grad`. Source: Theano, `theano.gradient.Lop`.
+    """
+    outputs, points = _paired("Lop", f, eval_points)
+    known = dict(zip(outputs, points, strict=True))
+    return grad(None, wrt, consider_constant, disconnected_inputs, known_grads=known)
+
+
+def Rop(f: Any, wrt: Any, eval_points: Any) -> Any:
+    """The Jacobian of `f` by `wrt`, multiplied from the right by `eval_points`.
+
+    `wrt` is a variable or a list, `eval_points` of the same form and shapes; the result has the
+    form of `f` and its shapes. It is the derivative of `Lop`, which is linear in its points, so
+    every op on the way must have a gradient of its gradient. Raises DisconnectedInputError if an
+    output depends on no `wrt`. Source: Theano, `theano.gradient.Rop`; the method: J. Townsend, A
+    new trick for calculating Jacobian vector products, 2017.
+    """
+    targets, points = _paired("Rop", wrt, eval_points)
+    results = []
+    for output in f if isinstance(f, (list, tuple)) else [f]:
+        free = output.type.make_variable()
+        back = grad(None, targets, None, "ignore", False, {output: free}, "Disconnected")
+        along = [(b, p) for b, p in zip(back, points, strict=True)
+                 if not isinstance(b.type, DisconnectedType)]  # fmt: skip
+        if not along:
+            _of_disconnected(targets[0], output, "raise", "zero")
+        starts = {b: cast(p, b.dtype) for b, p in along}
+        product = second(output, grad(None, free, known_grads=starts))
+        # what is left of `free` is its shape
+        results += clone_replace([product], {free: output.zeros_like()})
+    if not isinstance(f, (list, tuple)):
+        return results[0]
+    return tuple(results) if isinstance(f, tuple) else results
+
+
+def _paired(name: str, variables: Any, points: Any) -> tuple[list[Any], list[Any]]:
+    """Both in lists; ValueError if they do not go together."""
+    if not isinstance(variables, (list, tuple)):
+        variables, points = [variables], [points]
+    variables, points = list(variables), [as_tensor_variable(p) for p in points]
+    if len(variables) != len(points) or any(
+        v.type.ndim != p.ndim for v, p in zip(variables, points, strict=True)
+    ):
+        raise ValueError(
+            explain(name, "eval_points do not go with the variables",
+                    got=", ".join(str(p.type) for p in points),
+                    expected=", ".join(f"{v} of {v.type}" for v in variables))
+        )  # fmt: skip
+    return variables, points
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -261,7 +323,8 @@ def _accumulate(gradients: dict[Variable, Any], node: Apply, variable: Variable,
     if term is None:
         raise TypeError(
             explain(node.op, f"its grad returned None for the input {variable}", where=node.trace,
-                    expected="a variable", cure="return zeros, or disconnected_type()")
+                    expected="a variable",
+                    cure="return zeros, or DisconnectedType()() of symgraph.gradient")
         )  # fmt: skip
     if isinstance(term, Variable) and isinstance(term.type, DisconnectedType):
         return

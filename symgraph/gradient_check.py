@@ -69,9 +69,7 @@ class numeric_grad:
                 raise ValueError(f"numeric_grad: a gradient of shape {np.shape(b)} for {a.shape}")
         return [self.abs_rel_err(a, b) for a, b in zip(mine, others, strict=True)]
 
-    def max_err(
-        self, g_pt: Any, abs_tol: float, rel_tol: float
-    ) -> tuple[int, int, float, float]:
+    def max_err(self, g_pt: Any, abs_tol: float, rel_tol: float) -> tuple[int, int, float, float]:
         """Where `g_pt` is most wrong: array, flat position in it, absolute and relative error.
 
         An element is as wrong as the lesser of its two errors, each in units of its tolerance; NaN
@@ -116,6 +114,8 @@ def verify_grad(
     """
     from symgraph.compile.function import function
     from symgraph.gradient import grad
+    from symgraph.ops.elementwise import cast
+    from symgraph.ops.reduce import sum
 
     if rng is None:
         raise TypeError("verify_grad: rng must be a numpy.random.RandomState or Generator")
@@ -139,7 +139,7 @@ def verify_grad(
     wide = out_type if cast_to_output_type and out_type else output.dtype
     wide = "float32" if wide == "float16" else wide
     direction = TensorType(wide, output.broadcastable)("direction")
-    cost = (output.astype(wide) * direction).sum(acc_dtype="float64", dtype="float64")
+    cost = sum(cast(output, wide) * direction, dtype="float64")
     options: dict[str, Any] = {"mode": mode, "on_unused_input": "ignore"}
     value = function(inputs, output, name="verify_grad value", **options)
     projected = function([*inputs, direction], cost, name="verify_grad projection", **options)

@@ -76,7 +76,8 @@ class Variable:
     @property
     def tag(self) -> SimpleNamespace:
         """A place for users to note things: `x.tag.note = 'input'`."""
-        return self.__dict__.setdefault("_tag", SimpleNamespace())
+        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
+        return tag
 
     def clone(self) -> Variable:
         """A new variable of the same type and name, computed by nobody."""
@@ -162,7 +163,8 @@ class Apply:
 
     @property
     def tag(self) -> SimpleNamespace:
-        return self.__dict__.setdefault("_tag", SimpleNamespace())
+        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
+        return tag
 
     @property
     def out(self) -> Variable:

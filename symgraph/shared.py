@@ -127,11 +127,12 @@ def shared(
     float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. Anything
     else, lists included, gives a generic variable that no op computes with. `borrow=True` may
     share memory with `value`. `set_value` takes only arrays of exactly this dtype if `strict`, and
-    casts anything if `allow_downcast`. Raises TypeError for symbolic values. Source: Theano, `shared`.
+    casts anything if `allow_downcast`. Raises TypeError for symbolic and complex values.
+    Source: Theano, `shared`.
     """
     if isinstance(value, Variable):
         raise TypeError(
-            explain("shared", "the value is symbolic", got=value,
+            explain("shared", "the value is symbolic", got=str(value),
                     expected="a NumPy array or a number",
                     cure="compute it first: value.eval(), or another shared variable's get_value()")
         )  # fmt: skip

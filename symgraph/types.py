@@ -131,7 +131,7 @@ class TensorType(Type):
     ) -> None:
         self.dtype = check_dtype(dtype)
         self.broadcastable = tuple(bool(b) for b in broadcastable)
-        self.ndim = len(self.broadcastable)  # type: ignore[misc]
+        self.ndim = len(self.broadcastable)
         self.name = name
 
     def __eq__(self, other: object) -> bool:
@@ -208,7 +208,8 @@ class TensorType(Type):
     ) -> np.ndarray:
         if strict:
             raise TypeError(
-                f"{self} (strict) cannot take dtype {data.dtype}; cast it with .astype('{self.dtype}')"
+                f"{self} (strict) cannot take dtype {data.dtype}; "
+                f"cast it with .astype('{self.dtype}')"
             )
         if allow_downcast:
             return data.astype(self.dtype)

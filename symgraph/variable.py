@@ -160,7 +160,7 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
             return x  # type: ignore[return-value]
         from symgraph.ops.shape import with_ndim
 
-        return with_ndim(x, ndim)
+        return with_ndim(x, ndim)  # type: ignore[no-any-return]
     if isinstance(x, bool):
         raise AsTensorError(
             f"Cannot cast {x} to a tensor variable. Use a number, a NumPy array "

@@ -225,10 +225,21 @@ def test_expressions_that_cannot_be() -> None:
 
 
 def test_unknown_names_say_which_are_near() -> None:
-    with pytest.raises(AttributeError, match="did you mean.*tanh"):
+    with pytest.raises(AttributeError, match=r"did you mean.*tanh"):
         T.tanhh  # noqa: B018
-    with pytest.raises(AttributeError, match=r"has no flag 'flaotX'.*floatX"):
+    with pytest.raises(AttributeError, match=r"has no flag 'flaotX'.*floatX\?"):
         symgraph.config.flaotX  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no flag 'flaotX'.*floatX\?"):
+        symgraph.config.flaotX = "float32"
+    with pytest.raises(AttributeError, match="no flag"), symgraph.config.change_flags(foo=1):
+        pass
+    with pytest.raises(AttributeError, match=r"no flag 'conf\.x'"):
+        symgraph.config.set("conf.x", 1)
+    with symgraph.config.change_flags(openmp=True, warn__subtensor_merge_bug=False):
+        symgraph.config.warn.sum_div_dimshuffle_bug = False
+        assert symgraph.config.warn.subtensor_merge_bug is False
+    with pytest.raises(ValueError, match="device takes one of cpu; got 'gpu'"):
+        symgraph.config.device = "gpu"
     with pytest.raises(ValueError, match="floatX takes one of float64, float32, float16; got 'f8'"):
         symgraph.config.floatX = "f8"
     with pytest.raises(ValueError, match="on_unused_input"):

@@ -333,6 +333,30 @@ def test_gradients_that_are_changed_on_the_way() -> None:
         G.grad_clip(x, 1, -1)
 
 
+def test_products_with_jacobians() -> None:
+    rng = np.random.RandomState(3)
+    x, w, v, u = T.dvector("x"), T.dmatrix("w"), T.dvector("v"), T.dvector("u")
+    y, z = T.tanh(T.dot(x, w)) * x[0], T.exp(x).sum()
+    a, b, c, d = rng.rand(3), rng.rand(3, 2), rng.rand(3), rng.rand(2)
+    jacobian = np.array([grad(y[k], x).eval({x: a, w: b}) for k in range(2)])
+    right = T.Rop([y, z], x, v)
+    assert isinstance(right, list) and right[0].type == y.type
+    found = function([x, w, v], right)(a, b, c)
+    np.testing.assert_allclose(found[0], jacobian @ c)
+    np.testing.assert_allclose(found[1], np.exp(a) @ c)
+    left = function([x, w, u], T.Lop(y, [x, w], u))(a, b, d)
+    np.testing.assert_allclose(left[0], d @ jacobian)
+    both = function([x, w, v], T.Rop(y, [x, w], [v, w * 2]))(a, b, c)
+    step = 1e-6
+    values = function([x, w], y)
+    ahead, behind = values(a + step * c, b + step * 2 * b), values(a - step * c, b - step * 2 * b)
+    np.testing.assert_allclose(both, (ahead - behind) / (2 * step), rtol=1e-6)
+    with pytest.raises(ValueError, match="eval_points"):
+        T.Rop(y, x, w)
+    with pytest.raises(DisconnectedInputError):
+        T.Rop(y, u, u)
+
+
 # ---- finite differences --------------------------------------------------------------------------
 
 
@@ -367,7 +391,7 @@ def test_numeric_grad() -> None:
     both = G.numeric_grad(lambda x, y: (x * y).sum(), [a, a + 1])
     np.testing.assert_allclose(both.gf[0], a + 1)
     assert both.max_err([a + 1, a], 1e-4, 1e-4)[2] < 1e-6
-    number, at, absolute, relative = both.max_err([a + 1, a + [[0, 0], [0, 1]]], 1e-4, 1e-4)
+    number, at, absolute, relative = both.max_err([a + 1, a + np.diag([0, 1])], 1e-4, 1e-4)
     assert (number, at) == (1, 3) and abs(absolute - 1) < 1e-5 and abs(relative - 1 / 9) < 1e-5
     assert both.max_err([a + 1, a * np.nan], 1, 1)[0] == 1
     np.testing.assert_array_equal(a, [[1, 2], [3, 4]])
@@ -379,34 +403,25 @@ def test_numeric_grad() -> None:
 
 
 def test_a_chain_of_fifty_thousand_nodes() -> None:
-    """Built, differentiated, printed and, in a part, compiled: nothing recurses."""
+    """Built, differentiated, printed and compiled; nothing recurses, nothing is quadratic."""
     depth = 25_000
     x, w = T.dscalar("x"), shared(1.0001, "w")
-    h = x
     start = time.perf_counter()
+    h: Any = x
     for _ in range(depth):
         h = T.tanh(h) * w
-    g = grad(h, [x, w])
-    assert len(symgraph.pp(h)) > 10 * depth
-    assert str(g[0])
-    symgraph.printing.debugprint(h, depth=100, file="str")
-    assert time.perf_counter() - start < 60
-
-
-@pytest.mark.slow
-def test_a_chain_of_fifty_thousand_nodes_compiles() -> None:
-    x, w = T.dscalar("x"), shared(1.0001, "w")
-    h = x
-    for _ in range(25_000):
-        h = T.tanh(h) * w
-    start = time.perf_counter()
-    f = function([x], h)
-    taken = time.perf_counter() - start
+    gradients = grad(h, [x, w])
+    assert [g.type for g in gradients] == [x.type, w.type]
+    text = symgraph.pp(h)
+    assert text.count("tanh") == depth
+    assert symgraph.printing.debugprint(h, file="str").count("tanh") == depth
+    with symgraph.config.change_flags(target="cpu"):
+        f = function([x], h)
     value = 0.5
-    for _ in range(25_000):
+    for _ in range(depth):
         value = np.tanh(value) * 1.0001
     np.testing.assert_allclose(f(0.5), value)
-    assert taken < 120
+    assert time.perf_counter() - start < 120  # 14 s on one busy core
 
 
 def test_no_warnings_escape() -> None:

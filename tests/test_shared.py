@@ -55,7 +55,7 @@ def test_other_objects_are_generic(value: Any) -> None:
     w = shared(value)
     assert isinstance(w, GenericSharedVariable) and repr(w.type) == "Generic"
     assert w.get_value() == value
-    with pytest.raises(TypeError, match="numpy.asarray"):
+    with pytest.raises(TypeError, match=r"numpy\.asarray"):
         w[0]
 
 
@@ -166,6 +166,10 @@ def test_clones_in_one_function_are_updated_together() -> None:
     twin = w.clone()
     function([], [], updates=[(w, twin * 2)])()
     assert twin.get_value().tolist() == [2, 2, 2]
+    old, read = function([], [w, twin], updates=[(twin, w + twin)])()
+    assert old.tolist() == read.tolist() == [2, 2, 2] and w.get_value().tolist() == [4, 4, 4]
+    with pytest.raises(ValueError, match="two updates"):
+        function([], [], updates=[(w, w), (twin, w)])
 
 
 def test_methods_and_trace() -> None:

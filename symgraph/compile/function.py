@@ -134,11 +134,12 @@ class Function:
     # -- calling ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        given: Sequence[Any] = args
         states: list[tuple[Any, np.ndarray]] = []
         if kwargs or len(args) != len(self._ins) or not self._plain:
-            args, states = self._bind(args, kwargs)
+            given, states = self._bind(args, kwargs)
         values = []
-        for position, value in enumerate(args):
+        for position, value in enumerate(given):
             item = self._visible[position]
             if not (
                 type(value) is np.ndarray

@@ -85,7 +85,7 @@ def _resolve(roots: Iterable[Expr], inlined: dict[Expr, Expr]) -> dict[Expr, Exp
             stack.pop()
             continue
         replacement = inlined.get(expr)
-        needs = (replacement,) if replacement is not None else expr.args
+        needs = (replacement,) if replacement is not None else E.parts(expr)
         waiting = [a for a in needs if a not in done]
         if waiting:
             stack.extend(waiting)
@@ -94,8 +94,7 @@ def _resolve(roots: Iterable[Expr], inlined: dict[Expr, Expr]) -> dict[Expr, Exp
         if replacement is not None:
             done[expr] = done[replacement]
         else:
-            args = tuple(done[a] for a in expr.args)
-            done[expr] = expr if args == expr.args else E.with_args(expr, args)
+            done[expr] = E.with_parts(expr, done)
     return done
 
 
@@ -187,9 +186,9 @@ class _Fuser:
                 self.uses.setdefault(expr.head, {}).setdefault(kernel, {}).setdefault(expr, around)
             elif type(expr) is Fold:
                 around = around + expr.axes
-            else:
+            elif type(expr) is not Index:
                 kernel.calls += 1
-            stack.extend((a, around) for a in expr.args)
+            stack.extend((p, around) for p in E.parts(expr))
 
     def read(self, *exprs: Expr) -> None:
         """The host will read these: results among their leaves need memory."""
@@ -319,12 +318,12 @@ class _Fuser:
 
 
 def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
-    """((cost, calls), loads, folds) of computing `value` once."""
+    """((cost, calls), loads, folds) of computing `value` once; what no loop moves is read once."""
     calls = [e for e in E.walk([value]) if type(e) is E.Call and not e.is_host]
     every = E.walk([value])
     address = {a for e in every if type(e) is Load for i in e.args for a in E.walk([i])}
     work = sum(e.head.cost for e in calls if e not in address)
-    loads = sum(type(e) is Load for e in every)
+    loads = sum(type(e) is Load and any(not i.is_host for i in e.args) for e in every)
     folds = sum(type(e) is Fold for e in every)
     return (work, len(calls)), loads, folds
 

@@ -133,7 +133,7 @@ def _collapsed(nest: LoopNest) -> LoopNest:
         )
         for i, coefficient in terms.items():
             if i not in merged:
-                total = E.add(total, E.mul(i, coefficient))
+                total = E.add(total, E.mul(new.get(i, i), coefficient))
             elif merged[i][1] is E.ONE:  # the innermost of its group carries the stride
                 total = E.add(total, E.mul(merged[i][0], coefficient))
         return total
@@ -142,10 +142,10 @@ def _collapsed(nest: LoopNest) -> LoopNest:
         if type(expr) is Load:
             new[expr] = fetch(expr.head, rebuilt(expr.args[0]))
         elif type(expr) is Fold:
-            new[expr] = E.fold(expr.kind, chains[expr.axes], new[expr.args[0]], expr.dtype)
+            axes = [new.get(axis, axis) for axis in chains[expr.axes]]
+            new[expr] = E.fold(expr.kind, axes, new[expr.args[0]], expr.dtype)  # type: ignore[arg-type]
         else:
-            args = tuple(new[a] for a in expr.args)
-            new[expr] = expr if args == expr.args else E.with_args(expr, args)
+            new[expr] = E.with_parts(expr, new)
     stores = [(operand, rebuilt(address), new[value]) for operand, address, value in nest.stores]
     loops = chains[tuple(nest.loops)]
     return LoopNest(loops, stores, nest.nodes, nest.ordered, nest.is_fallible)
@@ -163,10 +163,11 @@ def _tied(roots: Sequence[Expr], forms: dict[Expr, tuple[dict[Index, Expr], Expr
         seen.add(expr)
         if type(expr) is Index:
             tied.add(expr)
+            stack.extend(E.parts(expr))
         elif type(expr) is Fold and expr.kind in ("argmax", "argmin"):
             stack.append(expr.args[0])
         elif type(expr) is not Load:
-            stack.extend(expr.args)
+            stack.extend(E.parts(expr))
     return tied
 
 
@@ -228,8 +229,8 @@ def _split(
         start = E.mul(chunk, step)
         length = E.maximum(E.minimum(step, E.sub(first.extent, start)), 0)
         inner = E.index(length)
-        body = _shift(fold.args[0], first, E.add(start, inner))
-        part = E.fold(fold.kind, (inner, *fold.axes[1:]), body, fold.dtype)
+        part = E.fold(fold.kind, (inner, *fold.axes[1:]), fold.args[0], fold.dtype)
+        part = E.substitute(part, {first: E.add(start, inner)})
         partial = temporary(fold.dtype, (count,))
         place = layout(partial)
         operand = _operand(partial, place)
@@ -240,7 +241,3 @@ def _split(
         table[fold] = E.fold(fold.kind, (again,), fetch(operand, again), fold.dtype)
     stores = [(o, a, E.substitute(value, table)) for o, a, value in nest.stores]
     return [*nests, LoopNest((), stores, nest.nodes, False, nest.is_fallible)]
-
-
-def _shift(body: Expr, axis: Index, position: Expr) -> Expr:
-    return E.substitute(body, {axis: position})

@@ -120,9 +120,7 @@ class _Printer:
         if self.lanes is not None:
             roots = self._with_lanes(roots)
         self.roots = roots
-        folds = [e for e in E.walk(roots) if type(e) is Fold]
-        extents = [a.extent for f in folds for a in f.axes if not a.extent.is_host]
-        self.order = E.walk([*extents, *roots])
+        self.order = E.walk(roots)
         for expr in self.order:
             self._free(expr)
 
@@ -175,7 +173,8 @@ class _Printer:
     # -- scopes -----------------------------------------------------------------------------------
 
     def scope_of(self, expr: Expr) -> _Scope:
-        scopes = [self.scope_of_index(i) for i in self.free[expr]]
+        free = sorted(self.free[expr], key=lambda i: i.head)  # the text must not depend on hashes
+        scopes = [self.scope_of_index(i) for i in free]
         return max(scopes, key=lambda s: s.depth, default=self.top)
 
     def scope_of_index(self, i: Index) -> _Scope:

@@ -348,7 +348,7 @@ class Program:
             for k, result in enumerate(bound.results):
                 if result is None:
                     slot = self.output_slots[k]
-                    result = np.empty(bound.shapes[slot], slot.type.dtype)  # type: ignore[attr-defined]
+                    result = _empty(slot, bound.shapes[slot])
                     self._point(slot, result)
                 results.append(result)
             if self.update_slots:
@@ -384,7 +384,7 @@ class Program:
                 if self.held[self.base[slot]] is not old:
                     self._point(slot, old)
             else:
-                self._point(slot, np.empty(shape, slot.type.dtype))  # type: ignore[attr-defined]
+                self._point(slot, _empty(slot, shape))
 
     def _protect(self, array: np.ndarray) -> None:
         """Copy an argument that shares memory with a value that is about to be overwritten."""
@@ -540,6 +540,11 @@ class Program:
                     got=f"index {index} into {node.inputs[0]}",
                     expected=f"an index from {-size} to {size - 1}")
         )  # fmt: skip
+
+
+def _empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
+    dtype: str = variable.type.dtype  # type: ignore[attr-defined]
+    return np.empty(shape, dtype)
 
 
 def _address(array: np.ndarray) -> int:

@@ -61,6 +61,10 @@ class Request:
             values += [value for _, value in more]
         _check_missing(leaves, self.inputs)
         self.leaves = set(leaves)
+        clones = _clones([*targets, *leaves])
+        if clones:
+            together = clone_replace(together, clones)
+            leaves = graph_inputs(together)
         self.outputs, values = together[: len(exprs)], together[len(exprs) :]
         self.updates = [(t, _fitting(t, value)) for t, value in zip(targets, values, strict=True)]
         found = [v for v in leaves if isinstance(v, SharedVariable)]
@@ -165,6 +169,18 @@ def _output(x: Any) -> Variable:
     return as_tensor_variable(x)
 
 
+def _clones(variables: Iterable[Variable]) -> dict[Variable, Variable]:
+    """Shared variables whose value another one of `variables` holds, and the first that does."""
+    first: dict[Any, SharedVariable] = {}
+    clones: dict[Variable, Variable] = {}
+    for variable in variables:
+        if isinstance(variable, SharedVariable):
+            same = first.setdefault(variable.container, variable)
+            if same is not variable:
+                clones[variable] = same
+    return clones
+
+
 # ---- givens --------------------------------------------------------------------------------------
 
 
@@ -242,12 +258,18 @@ def _checked_targets(updates: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]
                         expected="pairs (shared variable, new value)",
                         cure="make it with symgraph.shared(...)")
             )  # fmt: skip
-        if target in seen:
+        if not isinstance(target.type, TensorType):
+            raise TypeError(
+                explain("function", f"{target} cannot be updated: its value is no array",
+                        where=target.created, got=str(target.type), expected="an array",
+                        cure="make it as shared(numpy.asarray(...))")
+            )  # fmt: skip
+        if target.container in seen:
             raise ValueError(
                 explain("function", f"there are two updates of the shared variable {target}",
                         where=target.created, expected="one new value for each shared variable")
             )  # fmt: skip
-        seen.add(target)
+        seen.add(target.container)
         result.append((target, value))
     return result
 
@@ -257,8 +279,6 @@ def _update_value(target: Any, value: Any) -> Variable:
     kind = target.type
     if isinstance(value, Variable):
         return value
-    if not isinstance(kind, TensorType):
-        return Constant(kind, value)
     try:
         return TensorConstant(kind, kind.filter(value))
     except TypeError as error:
@@ -305,12 +325,15 @@ class _Defaults:
         self, leaves: Iterable[Variable], targets: Sequence[Any]
     ) -> list[tuple[Any, Variable]]:
         """The default updates among `leaves` that `targets` do not have yet."""
-        skip = self.excluded.union(targets)
-        return [
-            (leaf, _update_value(leaf, leaf.default_update))
-            for leaf in leaves
-            if isinstance(leaf, SharedVariable)
-            and leaf not in skip
-            and not self.all
-            and leaf.default_update is not None
-        ]
+        done = {target.container for target in targets}
+        found: list[tuple[Any, Variable]] = []
+        for leaf in () if self.all else leaves:
+            if (
+                isinstance(leaf, SharedVariable)
+                and leaf.default_update is not None
+                and leaf not in self.excluded
+                and leaf.container not in done
+            ):
+                done.add(leaf.container)
+                found.append((leaf, _update_value(leaf, leaf.default_update)))
+        return found

@@ -22,6 +22,7 @@ from symgraph.types import DISCRETE, INTEGERS, check_dtype, float_of, upcast
 from symgraph.variable import as_tensor_variable, result_dtype
 
 SCALAR_OPS: dict[str, ScalarOp] = {}
+Function = Callable[..., Any]
 
 
 def _row(*args: Any, **facts: Any) -> ScalarOp:
@@ -150,13 +151,17 @@ ROUND_HALF_AWAY = _row("round_half_away_from_zero", 1, _floating, _away_from_zer
 EXP = _row("exp", 1, _floating, np.exp, "exp({})", lambda g, out, x: (g * out,), cost=20)
 EXP2 = _row("exp2", 1, _floating, np.exp2, "exp2({})",
             lambda g, out, x: (g * out * math.log(2),), cost=20)  # fmt: skip
-EXPM1 = _row("expm1", 1, _floating, np.expm1, "expm1({})", lambda g, out, x: (g * (out + 1),), cost=25)
+EXPM1 = _row(
+    "expm1", 1, _floating, np.expm1, "expm1({})", lambda g, out, x: (g * (out + 1),), cost=25
+)
 LOG = _row("log", 1, _floating, np.log, "log({})", lambda g, out, x: (g / x,), cost=20)
 LOG2 = _row("log2", 1, _floating, np.log2, "log2({})",
             lambda g, out, x: (g / (x * math.log(2)),), cost=20)  # fmt: skip
 LOG10 = _row("log10", 1, _floating, np.log10, "log10({})",
              lambda g, out, x: (g / (x * math.log(10)),), cost=20)  # fmt: skip
-LOG1P = _row("log1p", 1, _floating, np.log1p, "log1p({})", lambda g, out, x: (g / (1 + x),), cost=25)
+LOG1P = _row(
+    "log1p", 1, _floating, np.log1p, "log1p({})", lambda g, out, x: (g / (1 + x),), cost=25
+)
 SQRT = _row("sqrt", 1, _floating, np.sqrt, "sqrt({})", lambda g, out, x: (g * 0.5 / out,), cost=6)
 
 
@@ -327,7 +332,9 @@ def _function(row: ScalarOp, doc: str) -> Callable[..., Any]:
             return op(x, y, z)
 
     function.__name__ = function.__qualname__ = row.name
-    function.__doc__ = f"{doc}\n\nElementwise, with broadcasting. Source: Theano, library/tensor/basic."
+    function.__doc__ = (
+        f"{doc}\n\nElementwise, with broadcasting. Source: Theano, library/tensor/basic."
+    )
     return function
 
 
@@ -346,72 +353,90 @@ def _arithmetic(row: ScalarOp, doc: str) -> Callable[..., Any]:
         return result
 
     function.__name__ = function.__qualname__ = row.name
-    function.__doc__ = f"{doc}\n\nElementwise, with broadcasting. Source: Theano, library/tensor/basic."
+    function.__doc__ = (
+        f"{doc}\n\nElementwise, with broadcasting. Source: Theano, library/tensor/basic."
+    )
     return function
 
 
-add = _arithmetic(ADD, "x + y")
-sub = _arithmetic(SUB, "x - y")
-mul = _arithmetic(MUL, "x * y")
-mod = _arithmetic(MOD, "x % y, with the sign of y. ZeroDivisionError for integers modulo 0.")
-int_div = _arithmetic(INT_DIV, "x // y, rounded down. ZeroDivisionError for integers by 0.")
-pow = _arithmetic(POW, "x ** y")
-maximum = _arithmetic(MAXIMUM, "The larger one; NaN if either is. On a tie x gets the gradient.")
-minimum = _arithmetic(MINIMUM, "The smaller one; NaN if either is. On a tie x gets the gradient.")
-neg = _function(NEG, "-x")
-inv = _function(INV, "1 / x")
-sqr = _function(SQR, "x * x")
-abs_ = _function(ABS, "|x|, in x's dtype.")
-sgn = _function(SGN, "The sign: -1, 0 or 1.")
-ceil = _function(CEIL, "The smallest whole number not below x.")
-floor = _function(FLOOR, "The largest whole number not above x.")
-trunc = _function(TRUNC, "x without its fractional part.")
-exp = _function(EXP, "e to the x.")
-exp2 = _function(EXP2, "2 to the x.")
-expm1 = _function(EXPM1, "exp(x) - 1, accurate near 0.")
-log = _function(LOG, "The natural logarithm.")
-log2 = _function(LOG2, "The logarithm to base 2.")
-log10 = _function(LOG10, "The logarithm to base 10.")
-log1p = _function(LOG1P, "log(1 + x), accurate near 0.")
-sqrt = _function(SQRT, "The square root.")
-sigmoid = _function(SIGMOID, "1 / (1 + exp(-x)).")
-softplus = _function(SOFTPLUS, "log(1 + exp(x)).")
-sin = _function(SIN, "The sine of x radians.")
-cos = _function(COS, "The cosine of x radians.")
-tan = _function(TAN, "The tangent of x radians.")
-arcsin = _function(ARCSIN, "The inverse sine, in radians.")
-arccos = _function(ARCCOS, "The inverse cosine, in radians.")
-arctan = _function(ARCTAN, "The inverse tangent, in radians.")
-arctan2 = _function(ARCTAN2, "The angle of the point (y, x) = (first, second), in radians.")
-sinh = _function(SINH, "The hyperbolic sine.")
-cosh = _function(COSH, "The hyperbolic cosine.")
-tanh = _function(TANH, "The hyperbolic tangent.")
-arcsinh = _function(ARCSINH, "The inverse hyperbolic sine.")
-arccosh = _function(ARCCOSH, "The inverse hyperbolic cosine.")
-arctanh = _function(ARCTANH, "The inverse hyperbolic tangent.")
-deg2rad = _function(DEG2RAD, "Degrees to radians.")
-rad2deg = _function(RAD2DEG, "Radians to degrees.")
-erf = _function(ERF, "The error function.")
-erfc = _function(ERFC, "1 - erf(x), accurate for large x.")
-erfinv = _function(ERFINV, "The inverse of erf.")
-erfcinv = _function(ERFCINV, "The inverse of erfc.")
-gamma = _function(GAMMA, "The gamma function.")
-gammaln = _function(GAMMALN, "log |gamma(x)|.")
-psi = _function(PSI, "The derivative of gammaln.")
-tri_gamma = _function(TRI_GAMMA, "The derivative of psi.")
-eq = _function(EQ, "x == y, a bool. (Variables' own == is identity.)")
-neq = _function(NEQ, "x != y, a bool.")
-lt = _function(LT, "x < y, a bool.")
-gt = _function(GT, "x > y, a bool.")
-le = _function(LE, "x <= y, a bool.")
-ge = _function(GE, "x >= y, a bool.")
-and_ = bitwise_and = _function(AND, "Bitwise and; logical for bools.")
-or_ = bitwise_or = _function(OR, "Bitwise or; logical for bools.")
-xor = bitwise_xor = _function(XOR, "Bitwise exclusive or; logical for bools.")
-invert = bitwise_not = _function(INVERT, "Bitwise not; logical for bools.")
-switch = where = _function(SWITCH, "x where the condition is true, else y. Both are computed.")
-second = fill = _function(SECOND, "The second argument in the shape of the first.")
-identity_like_value = _function(IDENTITY, "x itself.")
+add: Function = _arithmetic(ADD, "x + y")
+sub: Function = _arithmetic(SUB, "x - y")
+mul: Function = _arithmetic(MUL, "x * y")
+mod: Function = _arithmetic(
+    MOD, "x % y, with the sign of y. ZeroDivisionError for integers modulo 0."
+)
+int_div: Function = _arithmetic(
+    INT_DIV, "x // y, rounded down. ZeroDivisionError for integers by 0."
+)
+pow: Function = _arithmetic(POW, "x ** y")
+maximum: Function = _arithmetic(
+    MAXIMUM, "The larger one; NaN if either is. On a tie x gets the gradient."
+)
+minimum: Function = _arithmetic(
+    MINIMUM, "The smaller one; NaN if either is. On a tie x gets the gradient."
+)
+neg: Function = _function(NEG, "-x")
+inv: Function = _function(INV, "1 / x")
+sqr: Function = _function(SQR, "x * x")
+abs_: Function = _function(ABS, "|x|, in x's dtype.")
+sgn: Function = _function(SGN, "The sign: -1, 0 or 1.")
+ceil: Function = _function(CEIL, "The smallest whole number not below x.")
+floor: Function = _function(FLOOR, "The largest whole number not above x.")
+trunc: Function = _function(TRUNC, "x without its fractional part.")
+exp: Function = _function(EXP, "e to the x.")
+exp2: Function = _function(EXP2, "2 to the x.")
+expm1: Function = _function(EXPM1, "exp(x) - 1, accurate near 0.")
+log: Function = _function(LOG, "The natural logarithm.")
+log2: Function = _function(LOG2, "The logarithm to base 2.")
+log10: Function = _function(LOG10, "The logarithm to base 10.")
+log1p: Function = _function(LOG1P, "log(1 + x), accurate near 0.")
+sqrt: Function = _function(SQRT, "The square root.")
+sigmoid: Function = _function(SIGMOID, "1 / (1 + exp(-x)).")
+softplus: Function = _function(SOFTPLUS, "log(1 + exp(x)).")
+sin: Function = _function(SIN, "The sine of x radians.")
+cos: Function = _function(COS, "The cosine of x radians.")
+tan: Function = _function(TAN, "The tangent of x radians.")
+arcsin: Function = _function(ARCSIN, "The inverse sine, in radians.")
+arccos: Function = _function(ARCCOS, "The inverse cosine, in radians.")
+arctan: Function = _function(ARCTAN, "The inverse tangent, in radians.")
+arctan2: Function = _function(
+    ARCTAN2, "The angle of the point (y, x) = (first, second), in radians."
+)
+sinh: Function = _function(SINH, "The hyperbolic sine.")
+cosh: Function = _function(COSH, "The hyperbolic cosine.")
+tanh: Function = _function(TANH, "The hyperbolic tangent.")
+arcsinh: Function = _function(ARCSINH, "The inverse hyperbolic sine.")
+arccosh: Function = _function(ARCCOSH, "The inverse hyperbolic cosine.")
+arctanh: Function = _function(ARCTANH, "The inverse hyperbolic tangent.")
+deg2rad: Function = _function(DEG2RAD, "Degrees to radians.")
+rad2deg: Function = _function(RAD2DEG, "Radians to degrees.")
+erf: Function = _function(ERF, "The error function.")
+erfc: Function = _function(ERFC, "1 - erf(x), accurate for large x.")
+erfinv: Function = _function(ERFINV, "The inverse of erf.")
+erfcinv: Function = _function(ERFCINV, "The inverse of erfc.")
+gamma: Function = _function(GAMMA, "The gamma function.")
+gammaln: Function = _function(GAMMALN, "log |gamma(x)|.")
+psi: Function = _function(PSI, "The derivative of gammaln.")
+tri_gamma: Function = _function(TRI_GAMMA, "The derivative of psi.")
+eq: Function = _function(EQ, "x == y, a bool. (Variables' own == is identity.)")
+neq: Function = _function(NEQ, "x != y, a bool.")
+lt: Function = _function(LT, "x < y, a bool.")
+gt: Function = _function(GT, "x > y, a bool.")
+le: Function = _function(LE, "x <= y, a bool.")
+ge: Function = _function(GE, "x >= y, a bool.")
+and_: Function = _function(AND, "Bitwise and; logical for bools.")
+bitwise_and = and_
+or_: Function = _function(OR, "Bitwise or; logical for bools.")
+bitwise_or = or_
+xor: Function = _function(XOR, "Bitwise exclusive or; logical for bools.")
+bitwise_xor = xor
+invert: Function = _function(INVERT, "Bitwise not; logical for bools.")
+bitwise_not = invert
+switch: Function = _function(SWITCH, "x where the condition is true, else y. Both are computed.")
+where = switch
+second: Function = _function(SECOND, "The second argument in the shape of the first.")
+fill = second
+identity_like_value: Function = _function(IDENTITY, "x itself.")
 
 
 def _floats_only(function: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -429,7 +454,10 @@ def False_like(x: Any) -> Any:
 
 isnan = _floats_only(_function(ISNAN, "Whether x is not a number."))
 isinf = _floats_only(_function(ISINF, "Whether x is infinite."))
-isnan.__doc__, isinf.__doc__ = "Whether x is not a number, a bool.", "Whether x is infinite, a bool."
+isnan.__doc__, isinf.__doc__ = (
+    "Whether x is not a number, a bool.",
+    "Whether x is infinite, a bool.",
+)
 
 
 def true_div(x: Any, y: Any) -> Any:
@@ -460,7 +488,11 @@ def clip(x: Any, min: Any, max: Any) -> Any:
 
 def round(x: Any, mode: str | None = None) -> Any:
     """The nearest whole number; `mode` "half_to_even" (default) or "half_away_from_zero"."""
-    modes = {None: ROUND_HALF_EVEN, "half_to_even": ROUND_HALF_EVEN, "half_away_from_zero": ROUND_HALF_AWAY}
+    modes = {
+        None: ROUND_HALF_EVEN,
+        "half_to_even": ROUND_HALF_EVEN,
+        "half_away_from_zero": ROUND_HALF_AWAY,
+    }
     if mode not in modes:
         raise NotImplementedError(f"round: mode {mode!r}; use half_to_even or half_away_from_zero")
     return Elemwise(modes[mode])(x)

@@ -26,7 +26,8 @@ from symgraph.ops.elementwise import (
     switch,
 )
 from symgraph.ops.reduce import argmax, sum
-from symgraph.ops.softmax import CrossentropySoftmax1Hot, LogSoftmax, Softmax
+from symgraph.ops.softmax import CrossentropySoftmax1Hot, LogSoftmax, OneForEach, Softmax
+from symgraph.ops.structure import shape_i
 from symgraph.ops.structure import shape_i
 from symgraph.types import FLOATS, float_of
 from symgraph.variable import as_tensor_variable
@@ -103,7 +104,7 @@ def crossentropy_softmax_1hot(x: Any, y_idx: Any) -> tuple[Any, Any]:
     a label out of range. Source: Theano, tensor/nnet/nnet, crossentropy_softmax_1hot.
     """
     x = _as_rows("crossentropy_softmax_1hot", x)
-    return CrossentropySoftmax1Hot()(x, y_idx), Softmax()(x)
+    return CrossentropySoftmax1Hot()(x, OneForEach()(y_idx, shape_i(x, 0))), Softmax()(x)
 
 
 def crossentropy_softmax_1hot_with_bias(x: Any, b: Any, y_idx: Any) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -229,6 +229,59 @@ def _check_labels(node: Apply, x: np.ndarray, y: np.ndarray) -> None:
     bad = y[(y < -classes) | (y >= classes)]
     if bad.size:
         raise out_of_bounds(node, node.inputs[-2], 1, int(bad[0]), classes)
+
+
+@dataclass(frozen=True)
+class OneForEach(Op):
+    """The vector y, of which there must be n elements (an integer scalar): one for each row.
+
+    ShapeError when called with another number, as x[arange(n), y] raises.
+    """
+
+    view_of: ClassVar[int | None] = 0
+
+    def output_types(self, y: Any, n: Any) -> list[TensorType]:
+        if y.ndim != 1 or n.ndim != 0 or n.dtype not in INTEGERS:
+            raise TypeError(explain(self, "takes a vector and an integer", got=describe((y, n))))
+        return [y.type]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
+        return [ctx.shape(node.inputs[0])]
+
+    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
+        (have,), wanted = ctx.shape(node.inputs[0]), ctx.value(node.inputs[1])
+
+        def fail(labels: int, rows: int) -> Exception:
+            return ShapeError(
+                explain(node.op, f"{labels} labels for {rows} rows", where=node.trace,
+                        got=f"{labels} labels of {describe(node.inputs[:1])} for {rows} rows",
+                        expected="as many labels as rows")
+            )  # fmt: skip
+
+        return (
+            [] if have is wanted else [Check(E.compare("eq", have, wanted), (have, wanted), fail)]
+        )
+
+    def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
+        return E.load(node.inputs[0], indices)
+
+    def view(self, node: Apply, strides: Shape, ctx: Context) -> tuple[Expr, Shape] | None:
+        return E.ZERO, strides
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        y, n = inputs
+        if len(y) != n:
+            raise ShapeError(explain(node.op, f"{len(y)} labels for {n} rows"))
+        return [y]
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        return [output_gradients[0], DisconnectedType().make_variable()]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True], [False]]
+
+    def __str__(self) -> str:
+        return "OneForEach"
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,9 @@ class Shape(Op):
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         return [DisconnectedType()()]
 
+    def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
+        return f"{inputs[0]}.shape"
+
 
 @dataclass(frozen=True)
 class ShapeI(Op):

@@ -16,7 +16,7 @@ from tests.zoo.case import Case, Failure, In
 A, B = In((3, 4)), In((3, 4))
 ROW, COL = In((1, 4), broadcastable=(True, False)), In((3, 1), broadcastable=(False, True))
 UNIT, ABOVE, POSITIVE = In((3, 4), low=-0.9, high=0.9), In((5,), low=1.1), In((3, 4), low=0.2)
-OFF_ZERO = In(values=[[-1.5, -0.25, 0.75], [2.0, -3.25, 1.25]])
+OFF_ZERO = In(values=[[-1.55, -0.25, 0.75], [2.3, -3.25, 1.25]])
 EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.5, 1e-300, 1e300, np.inf, -np.inf, np.nan]
 EDGE = In(values=EDGES)
 EDGE32 = In(values=[0.0, -0.0, 1.0, -0.5, 2.5, 1e-40, 3e38, np.inf, -np.inf, np.nan], dtype="float32")

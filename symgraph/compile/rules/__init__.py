@@ -49,8 +49,8 @@ def document() -> str:
     lines = [
         "# The rewrite rules",
         "",
-        "Made by `symgraph.compile.rules.document`; a test keeps it true. A rule holds where the two",
-        "sides have the same dtype and broadcast pattern. Equal nodes are merged and constants",
+        "Made by `symgraph.compile.rules.document`; a test keeps it true. A rule holds where the",
+        "two sides have the same dtype and broadcast pattern. Equal nodes are merged and constants",
         "folded without a rule. No rule turns x * 0, x - x or x / x into a constant.",
     ]
     for family, rules in RULES.items():

@@ -13,7 +13,23 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.rules.terms import (
-    abs_, add, c, d, div, inv, like, maximum, minimum, mul, neg, power, sqr, sub, u, v, x,
+    abs_,
+    add,
+    c,
+    d,
+    div,
+    inv,
+    like,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    power,
+    sqr,
+    sub,
+    u,
+    v,
+    x,
 )  # fmt: skip
 from symgraph.graph import Constant
 from symgraph.ops import elementwise as T
@@ -21,16 +37,16 @@ from symgraph.rewrite import AnyRule, Replacement, Rule, constant_value
 from symgraph.types import DISCRETE, FLOATS, upcast
 
 
-def _sqrt(x: Any) -> Any:
-    """x ** 0.5, which is +inf for -inf, where sqrt is not a number."""
-    infinity = np.asarray(np.inf, x.dtype)
-    return T.switch(T.eq(x, -infinity), infinity, T.sqrt(x))
+def _inverse_root(x: Any) -> Any:
+    """x ** -0.5, which is 0 for -inf and +inf for -0.0."""
+    zero, infinity = np.asarray(0, x.dtype), np.asarray(np.inf, x.dtype)
+    return T.switch(T.eq(x, -infinity), zero, T.inv(T.abs_(T.sqrt(x))))
 
 
 _POWERS = {
     0: lambda x: x.ones_like(), 1: lambda x: x, 2: T.sqr, 3: lambda x: T.mul(x, T.sqr(x)),
-    4: lambda x: T.sqr(T.sqr(x)), -1: T.inv, -2: lambda x: T.inv(T.sqr(x)), 0.5: _sqrt,
-    -0.5: lambda x: T.inv(T.abs_(_sqrt(x))),  # 1 / sqrt(-0.0) is -inf
+    4: lambda x: T.sqr(T.sqr(x)), -1: T.inv, -2: lambda x: T.inv(T.sqr(x)), 0.5: T.sqrt,
+    -0.5: _inverse_root,
 }  # fmt: skip
 
 
@@ -39,7 +55,7 @@ def _power(x: Any, c: Any) -> Replacement:
     dtype = upcast(x.dtype, c.dtype)
     if value not in _POWERS or (dtype in DISCRETE and (value < 0 or dtype == "bool")):
         return None
-    return _POWERS[value](like(x, dtype))  # type: ignore[index,no-any-return]
+    return _POWERS[value](like(x, dtype))  # type: ignore[no-any-return]
 
 
 def _constants_first(u: Any, c: Any, d: Any) -> Replacement:
@@ -50,7 +66,7 @@ def _constants_first(u: Any, c: Any, d: Any) -> Replacement:
         value = np.multiply(c.data, d.data, dtype=product.dtype)
     # a product that overflows or underflows would do so whatever x is
     normal = np.finfo(product.dtype).tiny <= np.abs(value)
-    return T.mul(product, u) if (normal & np.isfinite(value)).all() else None  # type: ignore[no-any-return]
+    return T.mul(product, u) if (normal & np.isfinite(value)).all() else None
 
 
 def _exact_inverse(u: Any, c: Any) -> Replacement:
@@ -64,7 +80,7 @@ def _exact_inverse(u: Any, c: Any) -> Replacement:
 
 
 def _negated(u: Any, c: Any) -> Replacement:
-    return T.mul(T.neg(c), u) if c.dtype in FLOATS else None  # type: ignore[no-any-return]
+    return T.mul(T.neg(c), u) if c.dtype in FLOATS else None
 
 
 ALGEBRA: Sequence[AnyRule] = [
@@ -98,4 +114,3 @@ ALGEBRA: Sequence[AnyRule] = [
     Rule("maximum(x, x) -> x", maximum(x, x), lambda x: x),
     Rule("minimum(x, x) -> x", minimum(x, x), lambda x: x),
 ]
-

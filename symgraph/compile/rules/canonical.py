@@ -97,10 +97,14 @@ def _fill_like_source(node: Apply) -> Replacement:
     """fill(f(x), y) -> fill(x, y): only the shape of the first argument counts"""
     model, value = node.inputs
     inner = model.owner
-    if inner is not None and node_of(model, SECOND) and pattern_of(inner.inputs[0]) == pattern_of(model):
+    if (
+        inner is not None
+        and node_of(model, SECOND)
+        and pattern_of(inner.inputs[0]) == pattern_of(model)
+    ):
         return node.op(inner.inputs[0], value)  # type: ignore[no-any-return]
     source = shape_source(model)
-    return node.op(source, value) if source is not model else None  # type: ignore[no-any-return]
+    return node.op(source, value) if source is not model else None
 
 
 def _sink_fill(node: Apply) -> Replacement:
@@ -119,7 +123,19 @@ def _sink_fill(node: Apply) -> Replacement:
     return None
 
 
-def _float_fill(node: Apply) -> Replacement:
+def _fill_dimshuffled(node: Apply) -> Replacement:
+    """dimshuffle(fill(x, y)) -> fill(dimshuffle(x), dimshuffle(y))"""
+    fill = node_of(node.inputs[0], SECOND)
+    if fill is None:
+        return None
+    order = node.op.new_order  # type: ignore[attr-defined]
+    drop = set(range(node.inputs[0].type.ndim)) - set(order)
+    if not all(pattern_of(v)[a] for v in fill.inputs for a in drop):
+        return None
+    return Elemwise(SECOND)(*(dimshuffle(v, order) for v in fill.inputs))  # type: ignore[no-any-return]
+
+
+def _fill_of_constant(node: Apply) -> Replacement:
     """f(fill(x, y)) -> fill(x, f(y)), where y is a constant"""
     if not isinstance(node.op, Elemwise) or len(node.inputs) != 1:
         return None
@@ -161,14 +177,18 @@ def _known_switch(node: Apply) -> Replacement:
     condition, yes, no = node.inputs
     if yes is no and yes.type == node.outputs[0].type:
         return yes
-    if not isinstance(condition, Constant) or not (condition.data.all() or not condition.data.any()):
+    if not isinstance(condition, Constant) or not (
+        condition.data.all() or not condition.data.any()
+    ):
         return None
     if condition.data.size == 0:
         return None
     chosen, other = (yes, no) if condition.data.all() else (no, yes)
     result = T.cast(chosen, dtype_of(node.outputs[0]))
     for model in (condition, other):
-        if any(one and not has for one, has in zip(pattern_of(result), pattern_of(model), strict=True)):
+        if any(
+            one and not has for one, has in zip(pattern_of(result), pattern_of(model), strict=True)
+        ):
             result = Elemwise(SECOND)(model, result)
     return result  # type: ignore[no-any-return]
 
@@ -212,7 +232,7 @@ def _reduce_dimshuffled(node: Apply) -> Replacement:
     axes = [order[a] for a in op.axis if order[a] != "x"]
     if not axes:
         return None
-    axes = sorted([*axes, *source.op.drop])  # type: ignore[type-var]
+    axes = sorted([*axes, *source.op.drop])
     kept = [a for a in range(below.type.ndim) if a not in axes]
     left = [order[a] for a in range(len(order)) if a not in op.axis]
     result = Reduce(op.reduction, tuple(axes), op.dtype, op.acc_dtype)(below)  # type: ignore[arg-type]
@@ -223,13 +243,13 @@ def _reduce_dimshuffled(node: Apply) -> Replacement:
 
 
 def _shape_of(node: Apply) -> Replacement:
-    """shape(f(x)) -> shape(x), for f elementwise or softmax"""
+    """shape(f(x)) -> shape(x), for f that keeps the shape"""
     source = shape_source(node.inputs[0])
-    return node.op(source) if source is not node.inputs[0] else None  # type: ignore[no-any-return]
+    return node.op(source) if source is not node.inputs[0] else None
 
 
 def _size_of(node: Apply) -> Replacement:
-    """shape_i(f(x), i) -> the size of x there, for f elementwise, softmax or dimshuffle"""
+    """shape_i(f(x), i) -> the size of x there, for f that keeps the size"""
     assert isinstance(node.op, ShapeI)
     axis, (variable,) = node.op.i, node.inputs
     source = variable
@@ -247,7 +267,7 @@ def _size_of(node: Apply) -> Replacement:
             if len(sized) == 1:  # of several, their equality has still to be checked
                 (below,) = sized
         if below is source:
-            return shape_i(source, axis) if source is not variable else None  # type: ignore[no-any-return]
+            return shape_i(source, axis) if source is not variable else None
         source = below
     return None  # a longer chain is left as it is, at each of its nodes
 
@@ -262,7 +282,7 @@ def _element(node: Apply) -> Replacement:
     assert isinstance(position, int)
     if isinstance(source.op, Shape):
         ndim = source.inputs[0].type.ndim
-        return shape_i(source.inputs[0], position) if -ndim <= position < ndim else None  # type: ignore[no-any-return]
+        return shape_i(source.inputs[0], position) if -ndim <= position < ndim else None
     if isinstance(source.op, MakeVector) and -len(source.inputs) <= position < len(source.inputs):
         return T.cast(source.inputs[position], source.op.dtype)  # type: ignore[no-any-return]
     return None
@@ -285,7 +305,8 @@ CANONICAL: Sequence[AnyRule] = [
     NodeRule(_cut_fill, SECOND),
     NodeRule(_fill_like_source, SECOND),
     NodeRule(_sink_fill, None),
-    NodeRule(_float_fill, None),
+    NodeRule(_fill_dimshuffled, DimShuffle),
+    NodeRule(_fill_of_constant, None),
     NodeRule(_merge_casts, "cast"),
     NodeRule(_known_switch, T.SWITCH),
     NodeRule(_reduce_ones, *_FOLDS),
@@ -295,5 +316,3 @@ CANONICAL: Sequence[AnyRule] = [
     NodeRule(_size_of, ShapeI),
     Rule("copy(x) -> x", identity(x), lambda x: x),
 ]
-
-

@@ -8,11 +8,12 @@ Source: Theano, nnet/nnet.py (local_advanced_indexing_crossentropy_onehot and it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from symgraph.compile.rules.products import multiplied
-from symgraph.compile.rules.terms import dtype_of, is_zero, pattern_of
+from symgraph.compile.rules.terms import dtype_of, is_size_of, is_zero, pattern_of
 from symgraph.graph import Apply, Constant, Variable
 from symgraph.ops import elementwise as T
 from symgraph.ops import reduce as R
@@ -24,34 +25,38 @@ from symgraph.ops.softmax import (
     CrossentropySoftmax1Hot,
     CrossentropySoftmax1HotGrad,
     LogSoftmax,
+    OneForEach,
     Softmax,
     SoftmaxGrad,
 )
 from symgraph.rewrite import AnyRule, NodeRule, Replacement, constant_value
+from symgraph.variable import constant
 
 
-def _is_arange(variable: Variable) -> bool:
-    """Whether this is 0, 1, 2, ..."""
-    if isinstance(variable, Constant):
-        return np.array_equal(variable.data, np.arange(variable.data.size))
-    node = variable.owner
-    return (
-        node is not None
-        and isinstance(node.op, ARange)
-        and constant_value(node.inputs[0]) == 0
-        and constant_value(node.inputs[2]) == 1
-    )
+def _length(rows: Variable) -> Any:
+    """n, if this is 0, 1, ..., n - 1; else None."""
+    if isinstance(rows, Constant):
+        size = rows.data.size
+        return constant(size, dtype="int64") if (rows.data == np.arange(size)).all() else None
+    node = rows.owner
+    if node is None or not isinstance(node.op, ARange):
+        return None
+    start, stop, step = node.inputs
+    return stop if constant_value(start) == 0 and constant_value(step) == 1 else None
 
 
 def _labels(entries: Sequence[object], index: Sequence[Variable]) -> Variable | None:
-    """y, if the index of a matrix is [arange(n), y] with a vector y of length n."""
+    """y, if the index of a matrix is [arange(n), y] with a vector y, which is checked to be of
+    length n where this does not follow from n."""
     if tuple(entries) != (Slot.ARRAY, Slot.ARRAY):
         return None
     rows, labels = index
-    if rows.type.ndim != 1 or labels.type.ndim != 1 or not _is_arange(rows):
-        return None
-    # one label for several rows, or one row for several labels, is something else
-    return labels if pattern_of(rows) == pattern_of(labels) else None
+    if rows.type.ndim != 1 or pattern_of(rows) != pattern_of(labels):
+        return None  # one label for several rows, or one row for several labels: something else
+    length = _length(rows)
+    if length is None or is_size_of(length, labels, 0):
+        return None if length is None else labels
+    return OneForEach()(labels, length)  # type: ignore[no-any-return]
 
 
 def _pick_log_softmax(node: Apply) -> Replacement:

@@ -4,8 +4,8 @@ The gradient of log(p) divides by p, that of p = sigmoid(x) or softmax(x) multip
 underflows, 0 / 0 is not a number although the product is finite. So a product is looked at as a
 whole: its factors above and below the line, through negation, squares, sums and views. This is what
 Theano's AlgebraicCanonizer and local_greedy_distributor are for; here a sum is multiplied out only
-where a factor cancels, and no more than `REACH` nodes are looked at, so that the work is linear in the
-size of the graph.
+where a factor cancels, and no more than `REACH` nodes are looked at, so that the work is linear
+in the size of the graph.
 """
 
 from __future__ import annotations
@@ -16,17 +16,28 @@ from typing import Any
 
 from symgraph.compile.rules.stability import gaussian_over_erfc
 from symgraph.compile.rules.terms import (
-    REACH, are_opposite, argument, inverse_order, is_shape_of, is_zero, moved, node_of, opposite,
-    pattern_of, reduced, views_of,
+    REACH,
+    are_opposite,
+    argument,
+    inverse_order,
+    is_shape_of,
+    is_zero,
+    moved,
+    node_of,
+    opposite,
+    pattern_of,
+    reduced,
+    views_of,
 )  # fmt: skip
 from symgraph.graph import Apply, Variable
 from symgraph.ops import elementwise as T
-from symgraph.ops import shape as S
 from symgraph.ops.core import SECOND, SUM, DimShuffle, Elemwise, Reduce, dimshuffle
 from symgraph.ops.gather import AdvancedIncSubtensor, AdvancedSubtensor
-from symgraph.ops.index import IncSubtensor, Increment, Subtensor
+from symgraph.ops.index import Increment, IncSubtensor, Subtensor
+from symgraph.ops.shape import reshape
 from symgraph.ops.softmax import Softmax
-from symgraph.ops.structure import Reshape
+from symgraph.ops.structure import Reshape, rebroadcast, sizes_of
+from symgraph.ops.structure import product_of as number_of
 from symgraph.rewrite import AnyRule, NodeRule, Replacement, constant_value
 from symgraph.types import FLOATS
 
@@ -139,14 +150,14 @@ def _quotients(node: Apply) -> Replacement:
             if power is not None and are_opposite(power, x):
                 _remove(above, other)
                 _remove(above, factor)
-                above.append(T.sigmoid(power))
+                above.append(T.sigmoid(opposite(x)))  # the form that 1 - sigmoid(x) takes
                 changed = True
                 break
     for factor in list(above):
         if _is_probability(factor) and _remove(product.below, factor):
             _remove(above, factor)
             changed = True
-    return product.shaped_like(node) if changed else None  # type: ignore[no-any-return]
+    return product.shaped_like(node) if changed else None
 
 
 def _is_probability(variable: Variable) -> bool:
@@ -177,7 +188,8 @@ def _one_over(factor: Any, above: list[Any]) -> Any:
         for other in above:
             power = argument(other, T.EXP)
             square = argument(power, T.NEG) if power is not None else None
-            if square is not None and argument(square, T.SQR) is x:
+            root = argument(square, T.SQR) if square is not None else None
+            if root is not None and (root is x or are_opposite(root, x)):
                 made = gaussian_over_erfc(x)
                 if made is not None:
                     _remove(above, other)
@@ -212,10 +224,10 @@ def softmax_over(x: Any, axes: Sequence[int]) -> Any:
     kept = [a for a in range(x.ndim) if a not in axes]
     order = (*kept, *axes)
     there = dimshuffle(x, order)
-    sizes = S.sizes_of(there)
-    rows, columns = S.product_of(sizes[: len(kept)]), S.product_of(sizes[len(kept) :])
-    matrix = Softmax()(S.rebroadcast(S.reshape(there, [rows, columns]), (False, False)))
-    back = S.rebroadcast(S.reshape(matrix, sizes), there.broadcastable)
+    sizes = sizes_of(there)
+    rows, columns = number_of(sizes[: len(kept)]), number_of(sizes[len(kept) :])
+    matrix = Softmax()(rebroadcast(reshape(there, [rows, columns]), (False, False)))
+    back = rebroadcast(reshape(matrix, sizes), there.broadcastable)
     return dimshuffle(back, inverse_order(order, x.ndim))
 
 
@@ -341,7 +353,7 @@ def _undo_view(node: Apply) -> Undo:
         source = view.inputs[0]
         if isinstance(op, DimShuffle):
             below = view.op.new_order  # type: ignore[attr-defined]
-            both = tuple("x" if a == "x" else below[a] for a in op.new_order)  # type: ignore[index]
+            both = tuple("x" if a == "x" else below[a] for a in op.new_order)
             return source if both == tuple(range(source.type.ndim)) else None
         fits = source.type.ndim == op.ndim and is_shape_of(node.inputs[1], source)  # type: ignore[attr-defined]
         return source if fits else None
@@ -359,7 +371,7 @@ def _undo_scatter(node: Apply) -> Undo:
         taken = variable.owner
         if taken is None or type(taken.op) is not reading:
             return None
-        same = taken.op.idx_list == op.idx_list and taken.inputs[1:] == node.inputs[2:]  # type: ignore[attr-defined]
+        same = taken.op.idx_list == op.idx_list and taken.inputs[1:] == node.inputs[2:]
         return taken.inputs[0] if same else None
 
     return undo

@@ -13,8 +13,26 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.rules.terms import (
-    add, argument, erf, erfc, exp, is_shifted, log, log1p, neg, node_of, opposite, pattern_of, rearranged,
-    reduced, sigmoid, softmax, sub, u, v, views_of,
+    add,
+    argument,
+    erf,
+    erfc,
+    exp,
+    is_shifted,
+    log,
+    log1p,
+    neg,
+    node_of,
+    opposite,
+    pattern_of,
+    rearranged,
+    reduced,
+    sigmoid,
+    softmax,
+    sub,
+    u,
+    v,
+    views_of,
 )  # fmt: skip
 from symgraph.graph import Apply, Constant, Variable
 from symgraph.ops import elementwise as T
@@ -31,7 +49,8 @@ _INNER = (T.SIGMOID, T.EXP, T.ERFC, T.ADD, T.SUB, T.NEG)  # whose logarithm may 
 
 
 def _log_through_views(node: Apply) -> Replacement:
-    """log(view(f(x))) -> view(log(f(x))) for softmax, log(f(view(x))) for elementwise f; log1p too"""
+    """log(view(f(x))) -> view(log(f(x))) for softmax, log(f(view(x))) for elementwise f;
+    log1p too"""
     views, variable = views_of(node.inputs[0])
     if not views:
         return None
@@ -161,10 +180,12 @@ STABILITY: Sequence[AnyRule] = [
     NodeRule(_log_through_views, T.LOG, T.LOG1P),
     NodeRule(_one_minus_view, T.SUB),
     Rule("log(exp(x)) -> x", log(exp(u)), lambda u: u),
-    Rule("log(sigmoid(x)) -> -softplus(-x)", log(sigmoid(u)), lambda u: _minus_softplus(opposite(u))),
+    Rule("log(sigmoid(x)) -> -softplus(-x)", log(sigmoid(u)),
+         lambda u: _minus_softplus(opposite(u))),
     Rule("log1p(-sigmoid(x)) -> -softplus(x)", log1p(neg(sigmoid(u))), _minus_softplus),
     Rule("1 - sigmoid(x) -> sigmoid(-x)", sub(1, sigmoid(u)), lambda u: T.sigmoid(opposite(u))),
-    Rule("1 + -sigmoid(x) -> sigmoid(-x)", add(1, neg(sigmoid(u))), lambda u: T.sigmoid(opposite(u))),
+    Rule("1 + -sigmoid(x) -> sigmoid(-x)", add(1, neg(sigmoid(u))),
+         lambda u: T.sigmoid(opposite(u))),
     Rule("log1p(exp(x)) -> softplus(x)", log1p(exp(u)), lambda u: T.softplus(u)),
     Rule("log(1 + exp(x)) -> softplus(x)", log(add(1, exp(u))), lambda u: T.softplus(u)),
     Rule("log(exp(x) + exp(y)) -> maximum(x, y) + log1p(exp(-|x - y|))",
@@ -185,4 +206,3 @@ STABILITY: Sequence[AnyRule] = [
     Rule("erfc(x) - 1 -> -erf(x)", sub(erfc(u), 1), lambda u: T.neg(T.erf(u))),
     Rule("erfc(x) + -1 -> -erf(x)", add(erfc(u), -1), lambda u: T.neg(T.erf(u))),
 ]  # fmt: skip
-

@@ -12,9 +12,15 @@ from symgraph.ops import elementwise as T
 from symgraph.ops import reduce as R
 from symgraph.ops.alloc import Alloc
 from symgraph.ops.core import SECOND, DimShuffle, Elemwise, Reduce, dimshuffle
-from symgraph.ops.gather import AdvancedSubtensor
-from symgraph.ops.index import Increment, Subtensor
-from symgraph.ops.softmax import LogSoftmax, Softmax, SoftmaxGrad
+from symgraph.ops.gather import AdvancedIncSubtensor, AdvancedSubtensor
+from symgraph.ops.index import IncSubtensor, Subtensor
+from symgraph.ops.softmax import (
+    CrossentropySoftmax1Hot,
+    CrossentropySoftmax1HotGrad,
+    LogSoftmax,
+    Softmax,
+    SoftmaxGrad,
+)
 from symgraph.ops.structure import MakeVector, Rebroadcast, Reshape, Shape, ShapeI
 from symgraph.rewrite import Matcher, Wild, constant_value
 from symgraph.types import FLOATS
@@ -75,9 +81,54 @@ def opposite(variable: Any) -> Any:
     return T.neg(variable) if inner is None else inner
 
 
+def _linear(variable: Variable) -> dict[Variable | None, float]:
+    """The terms of a sum and their coefficients, a few nodes deep; None stands for a number."""
+    terms: dict[Variable | None, float] = {}
+    stack = [(variable, 1.0)]
+    for _ in range(REACH):
+        if not stack:
+            break
+        item, factor = stack.pop()
+        number = constant_value(item)
+        if number is not None:
+            terms[None] = terms.get(None, 0.0) + factor * number
+        else:
+            parts = _parts(item)
+            if not parts:
+                terms[item] = terms.get(item, 0.0) + factor
+            stack += [(part, factor * by) for part, by in parts]
+    for item, factor in stack:
+        terms[item] = terms.get(item, 0.0) + factor
+    return terms
+
+
+def _parts(variable: Variable) -> list[tuple[Variable, float]]:
+    """`variable` as a sum of (variable, coefficient); empty if it is not one."""
+    if node := node_of(variable, T.NEG):
+        return [(node.inputs[0], -1.0)]
+    if node := node_of(variable, T.ADD, T.SUB):
+        first, second = node.inputs
+        return [(first, 1.0), (second, 1.0 if node_of(variable, T.ADD) else -1.0)]
+    if node := node_of(variable, T.MUL, T.TRUE_DIV):
+        first, second = node.inputs
+        by = constant_value(second)
+        if node_of(variable, T.TRUE_DIV):
+            return [(first, 1 / by)] if by else []
+        if by is not None:
+            return [(first, by)]
+        by = constant_value(first)
+        return [] if by is None else [(second, by)]
+    return []
+
+
 def are_opposite(a: Variable, b: Variable) -> bool:
-    """Whether one of the two is the negation of the other."""
-    return argument(a, T.NEG) is b or argument(b, T.NEG) is a
+    """Whether one of the two is surely the negation of the other, however it is written."""
+    if argument(a, T.NEG) is b or argument(b, T.NEG) is a:
+        return True
+    if a.type != b.type or not is_float(a):
+        return False
+    ours, theirs = _linear(a), _linear(b)
+    return ours.keys() == theirs.keys() and all(theirs[t] == -ours[t] for t in ours)
 
 
 def is_zero(variable: Variable) -> bool:
@@ -125,6 +176,12 @@ def is_shifted(variable: Variable) -> bool:
 # ---- shapes --------------------------------------------------------------------------------------
 
 
+# which input has the shape of the output
+_SHAPED_LIKE = {Softmax: 0, LogSoftmax: 0, SoftmaxGrad: 1, CrossentropySoftmax1Hot: 1,
+                CrossentropySoftmax1HotGrad: 1, IncSubtensor: 0,
+                AdvancedIncSubtensor: 0}  # fmt: skip
+
+
 def shape_source(variable: Variable) -> Variable:
     """A variable of the same shape and pattern that takes less work: f(x) -> x.
 
@@ -135,10 +192,12 @@ def shape_source(variable: Variable) -> Variable:
         node = source.owner
         if node is None:
             return source
-        unary = isinstance(node.op, Elemwise) and len(node.inputs) == 1
-        if not (unary or isinstance(node.op, (Softmax, LogSoftmax))):
+        if isinstance(node.op, Elemwise) and len(node.inputs) == 1:
+            source = node.inputs[0]
+        elif type(node.op) in _SHAPED_LIKE:
+            source = node.inputs[_SHAPED_LIKE[type(node.op)]]
+        else:
             return source
-        source = node.inputs[0]
     return variable
 
 
@@ -154,8 +213,8 @@ def _same_shaped(variable: Variable) -> set[Variable]:
         if isinstance(node.op, Elemwise):
             wanted = pattern_of(node.outputs[0])
             same = [i for i in node.inputs if pattern_of(i) == wanted]
-        elif isinstance(node.op, (Softmax, LogSoftmax, SoftmaxGrad, Increment)):
-            same = node.inputs[:1]
+        elif type(node.op) in _SHAPED_LIKE:
+            same = [node.inputs[_SHAPED_LIKE[type(node.op)]]]
         for item in same:
             if item not in found:
                 found[item] = None
@@ -172,18 +231,17 @@ def is_shape_of(sizes: Variable, variable: Variable) -> bool:
         return not _same_shaped(node.inputs[0]).isdisjoint(_same_shaped(variable))
     if not isinstance(node.op, MakeVector) or len(node.inputs) != len(pattern_of(variable)):
         return False
-    sources = _same_shaped(variable)
-    return all(
-        constant_value(size) == 1 if one else _is_size_of(size, sources, axis)
-        for axis, (size, one) in enumerate(zip(node.inputs, pattern_of(variable), strict=True))
-    )
+    return all(is_size_of(size, variable, axis) for axis, size in enumerate(node.inputs))
 
 
-def _is_size_of(size: Variable, sources: set[Variable], axis: int) -> bool:
+def is_size_of(size: Variable, variable: Variable, axis: int) -> bool:
+    """Whether the scalar `size` is surely the size of `variable` along `axis`."""
+    if pattern_of(variable)[axis]:
+        return constant_value(size) == 1
     node = size.owner
     if node is None or not isinstance(node.op, ShapeI) or node.op.i != axis:
         return False
-    return not _same_shaped(node.inputs[0]).isdisjoint(sources)
+    return not _same_shaped(node.inputs[0]).isdisjoint(_same_shaped(variable))
 
 
 # ---- views ---------------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""The order of the house: a module imports from its own layer and those below, nothing above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LAYERS: list[set[str]] = [
+    {"errors", "_version"},
+    {"configuration", "types"},
+    {"graph", "expr"},
+    {"variable"},
+    {"shared"},
+    {"ops"},
+    {"gradient", "gradient_check", "rewrite", "printing", "draw"},
+    {"compile"},
+    {"tensor", "__init__", "theano_shim"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+# (module, what it imports): reason. All of them import inside a function.
+EXCEPTIONS = {
+    ("symgraph.graph", "symgraph.variable"): "Op.make_node makes constants of numbers",
+    ("symgraph.graph", "symgraph.compile.function"): "Variable.eval is a short way to function",
+    ("symgraph.types", "symgraph.graph"): "a type makes variables of itself",
+    ("symgraph.types", "symgraph.variable"): "a type makes variables of itself",
+    ("symgraph.variable", "symgraph.ops.shape"): "lists of variables are stacked when they become one",
+    ("symgraph.variable", "symgraph.printing"): "notebooks show a variable as its picture",
+    ("symgraph.gradient_check", "symgraph.compile.function"): "verify_grad compiles what it checks",
+}
+
+# what the LeNet family may use: the public names
+PUBLIC = ("symgraph", "symgraph.tensor", "symgraph.printing", "symgraph.draw")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(absolute module name, whether inside a function) of every import that runs."""
+    found: list[tuple[str, bool]] = []
+    stack: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), False)]
+    while stack:
+        node, inside = stack.pop()
+        if is_for_types_only(node):
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = path.relative_to(ROOT).parts[: -node.level]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                place = ROOT / full.replace(".", "/")
+                is_module = place.is_dir() or place.with_suffix(".py").exists()
+                found.append((full if is_module else base, inside))
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        stack.extend((child, inside) for child in ast.iter_child_nodes(node))
+    return found
+
+
+def layer(module: str) -> int:
+    parts = module.split(".")
+    return RANK[parts[1] if len(parts) > 1 else "__init__"]
+
+
+def test_symgraph_imports_downwards() -> None:
+    wrong, used = [], set()
+    for path in modules("symgraph"):
+        module = name_of(path)
+        for other, inside in imports(path):
+            if other.split(".")[0] != "symgraph" or other == "symgraph._version":
+                continue
+            if layer(other) <= layer(module):
+                continue
+            if (module, other) in EXCEPTIONS and inside:
+                used.add((module, other))
+            else:
+                wrong.append(f"{module} imports {other}")
+    assert not wrong
+    assert used == set(EXCEPTIONS), "an exception that nobody needs"
+
+
+def test_ops_do_not_import_each_other_in_circles() -> None:
+    """At the top of files, that is: Python would notice only in the wrong order of imports."""
+    graph = {
+        name_of(p): {o for o, inside in imports(p) if o.startswith("symgraph.") and not inside}
+        for p in modules("symgraph")
+    }
+    done: set[str] = set()
+    while graph.keys() - done:
+        ready = {m for m in graph.keys() - done if not (graph[m] & graph.keys()) - done - {m}}
+        assert ready, f"circle among {sorted(graph.keys() - done)}"
+        done |= ready
+
+
+@pytest.mark.parametrize("package", ["symgraph"])
+def test_the_engine_does_not_know_lenet(package: str) -> None:
+    for path in modules(package):
+        assert not any(other.split(".")[0] in ("lenet", "tests") for other, _ in imports(path))
+
+
+def test_lenet_uses_public_names() -> None:
+    for path in modules("lenet"):
+        for other, _ in imports(path):
+            if other.split(".")[0] != "symgraph":
+                continue
+            public = other in PUBLIC or other.startswith("symgraph.tensor.")
+            assert public, f"{name_of(path)} imports {other}"
