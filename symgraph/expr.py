@@ -282,8 +282,11 @@ def product(factors: Iterable[Any]) -> Expr:
     return result
 
 
-def checked(position: Expr, size: Expr, label: int) -> Expr:
-    """`position` as an index below `size`: negative counts from the end; out of range is noted."""
+def checked(position: Expr, size: Expr, label: int = 0) -> Expr:
+    """`position` as an index below `size`: negative counts from the end; out of range is noted.
+
+    `label` tells checks of one kernel apart: fusion sets it to the place of the node.
+    """
     return call(CHECKED, (position, size, const(label)), "int64")
 
 
@@ -306,7 +309,7 @@ def with_parts(expr: Expr, new: Mapping[Expr, Expr]) -> Expr:
     args = tuple(new[a] for a in expr.args)
     if type(expr) is Fold:
         axes = [axis if axis.extent.is_host else new[axis] for axis in expr.axes]
-        return fold(expr.kind, axes, *args, expr.dtype)  # type: ignore[arg-type]
+        return fold(expr.kind, axes, args[0], expr.dtype)  # type: ignore[arg-type]
     return with_args(expr, args)
 
 

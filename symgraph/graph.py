@@ -230,7 +230,6 @@ class Op:
 
     view_of: ClassVar[int | None] = None  # output 0 shows the memory of this input, rearranged
     commutative: ClassVar[bool] = False
-    may_fail: ClassVar[bool] = False  # whether values alone (an index) can make it fail
     is_pure: ClassVar[bool] = True  # equal inputs give equal outputs, and nothing else happens
 
     # -- building ---------------------------------------------------------------------------------

@@ -144,3 +144,32 @@ def test_sizes_that_must_agree_are_one_expression() -> None:
     sizes = Sizes(toposort([z]))
     assert sizes.shape(x) == sizes.shape(y) == sizes.shape(z)
     assert len(sizes.checks) == 2
+
+
+def called(inputs: Sequence[Any], output: Any, *values: Any) -> Any:
+    return symgraph.function(list(inputs), output, mode=Options(target="python"))(*values)
+
+
+def test_an_error_names_the_node_it_comes_from() -> None:
+    """Of several in one kernel."""
+    v, i, j = T.dvector("v"), T.lvector("i"), T.lvector("j")
+    first, second = v[i], v[j]
+    out = T.tanh(first + second)
+    assert len(kernels([out])) == 1
+    good, bad = np.array([0, -3]), np.array([2, 3])
+    values = np.arange(3.0)
+    with pytest.raises(IndexError, match=r"index 3 is out of bounds for size 3") as caught:
+        called([v, i, j], out, values, good, bad)
+    assert f"test_fuse.py:{second.owner.trace.lineno}" in str(caught.value)
+    division = T.switch(i > 0, i // j, 0) * 2
+    with pytest.raises(ZeroDivisionError, match="int_div"):
+        called([i, j], division, good, np.array([0, 1]))
+
+
+def test_an_error_of_a_chain_of_indices_names_the_inner_one() -> None:
+    v, i, j = T.dvector("v"), T.lvector("i"), T.lvector("j")
+    inner = i[j]
+    out = v[inner] * 2
+    with pytest.raises(IndexError, match="index 7") as caught:
+        called([v, i, j], out, np.arange(3.0), np.array([0, 1]), np.array([7]))
+    assert "into i" in str(caught.value)

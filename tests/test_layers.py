@@ -28,7 +28,10 @@ EXCEPTIONS = {
     ("symgraph.graph", "symgraph.compile.function"): "Variable.eval is a short way to function",
     ("symgraph.types", "symgraph.graph"): "a type makes variables of itself",
     ("symgraph.types", "symgraph.variable"): "a type makes variables of itself",
-    ("symgraph.variable", "symgraph.ops.shape"): "lists of variables are stacked when they become one",
+    (
+        "symgraph.variable",
+        "symgraph.ops.shape",
+    ): "lists of variables are stacked when they become one",
     ("symgraph.variable", "symgraph.printing"): "notebooks show a variable as its picture",
     ("symgraph.gradient_check", "symgraph.compile.function"): "verify_grad compiles what it checks",
 }

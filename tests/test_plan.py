@@ -117,7 +117,9 @@ def test_updates_read_old_values(name: str) -> None:
         results = f()
         expected = [a + b, a, of_b(a, b)]
         a, b = np.array(of_a(a, b)), np.array(of_b(a, b))
-        for value, wanted in zip([*results, A.get_value(), B.get_value()], [*expected, a, b], strict=True):
+        for value, wanted in zip(
+            [*results, A.get_value(), B.get_value()], [*expected, a, b], strict=True
+        ):
             np.testing.assert_allclose(value, wanted, rtol=1e-12)
         inner = [v.get_value(borrow=True) for v in (A, B)]
         assert not np.shares_memory(*inner)
@@ -174,28 +176,78 @@ X = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0], [2.5, 0.0, 1.5], [-1.0, 2.0, 0
 V = np.array([3.0, 1.0, 3.0, 2.0])
 STAGED: list[Any] = [
     pytest.param(v, V, unique, np.unique, id="unique"),
-    pytest.param(v, V, lambda v: T.nonzero(v > 1.5)[0], lambda v: np.nonzero(v > 1.5)[0], id="nonzero"),
+    pytest.param(
+        v, V, lambda v: T.nonzero(v > 1.5)[0], lambda v: np.nonzero(v > 1.5)[0], id="nonzero"
+    ),
     pytest.param(v, V, lambda v: v[v > 1.5], lambda v: v[v > 1.5], id="mask"),
     pytest.param(x, X, lambda x: x[x[:, 0] > 0] * 2, lambda x: x[x[:, 0] > 0] * 2, id="mask_rows"),
     pytest.param(x, X, lambda x: x[x > 0].sum(), lambda x: x[x > 0].sum(), id="mask_sum"),
-    pytest.param(v, V, lambda v: T.arange(v.sum()), lambda v: np.arange(v.sum()), id="arange_of_float"),
-    pytest.param(x, X, lambda x: T.zeros((T.argmax(x),)), lambda x: np.zeros(np.argmax(x)), id="zeros_argmax"),
-    pytest.param(x, X, lambda x: x[x[:, 0].argmax()], lambda x: x[x[:, 0].argmax()], id="row_of_argmax"),
-    pytest.param(x, X, lambda x: x[: x[:, 0].argmax()].sum(0) + x[0],
-                 lambda x: x[: x[:, 0].argmax()].sum(0) + x[0], id="rows_to_argmax"),
-    pytest.param(m, np.array([2, 3]), lambda m: T.ones((m[0], m.sum())),
-                 lambda m: np.ones((m[0], m.sum())), id="ones_of_sum"),
-    pytest.param(v, V, lambda v: v[v > 1.5][v[v > 1.5] > 2.5] + 1, lambda v: v[v > 2.5] + 1, id="masked_twice"),
-    pytest.param(x, X, lambda x: T.dot(x[x[:, 0] > 0], x.T), lambda x: np.dot(x[x[:, 0] > 0], x.T), id="dot_of_masked"),
-    pytest.param(x, X, lambda x: symgraph.grad((x[x > 0] ** 2).sum(), x), lambda x: np.where(x > 0, 2 * x, 0),
-                 id="grad_of_masked"),
-    pytest.param(v, V, lambda v: T.repeat(v, T.cast(v, "int64")), lambda v: np.repeat(v, v.astype(int)), id="repeat"),
-]  # fmt: skip
+    pytest.param(
+        v, V, lambda v: T.arange(v.sum()), lambda v: np.arange(v.sum()), id="arange_of_float"
+    ),
+    pytest.param(
+        x, X, lambda x: T.zeros((T.argmax(x),)), lambda x: np.zeros(np.argmax(x)), id="zeros_argmax"
+    ),
+    pytest.param(
+        x, X, lambda x: x[x[:, 0].argmax()], lambda x: x[x[:, 0].argmax()], id="row_of_argmax"
+    ),
+    pytest.param(
+        x,
+        X,
+        lambda x: x[x.sum(1).argmax()],
+        lambda x: x[x.sum(1).argmax()],
+        id="row_of_largest_sum",
+    ),
+    pytest.param(
+        x,
+        X,
+        lambda x: x[: x[:, 0].argmax()].sum(0) + x[0],
+        lambda x: x[: x[:, 0].argmax()].sum(0) + x[0],
+        id="rows_to_argmax",
+    ),
+    pytest.param(
+        m,
+        np.array([2, 3]),
+        lambda m: T.ones((m[0], m.sum())),
+        lambda m: np.ones((m[0], m.sum())),
+        id="ones_of_sum",
+    ),
+    pytest.param(
+        v,
+        V,
+        lambda v: v[v > 1.5][v[v > 1.5] > 2.5] + 1,
+        lambda v: v[v > 2.5] + 1,
+        id="masked_twice",
+    ),
+    pytest.param(
+        x,
+        X,
+        lambda x: T.dot(x[x[:, 0] > 0], x.T),
+        lambda x: np.dot(x[x[:, 0] > 0], x.T),
+        id="dot_of_masked",
+    ),
+    pytest.param(
+        x,
+        X,
+        lambda x: symgraph.grad((x[x > 0] ** 2).sum(), x),
+        lambda x: np.where(x > 0, 2 * x, 0),
+        id="grad_of_masked",
+    ),
+    pytest.param(
+        v,
+        V,
+        lambda v: T.repeat(v, T.cast(v, "int64")),
+        lambda v: np.repeat(v, v.astype(int)),
+        id="repeat",
+    ),
+]
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("variable", "array", "build", "expect"), STAGED)
-def test_sizes_from_results(variable: Any, array: Any, build: Any, expect: Any, target: str) -> None:
+def test_sizes_from_results(
+    variable: Any, array: Any, build: Any, expect: Any, target: str
+) -> None:
     f = function([variable], [build(variable), variable.shape], target)
     for value in (array, array[::-1].copy(), array):
         result, shape = f(value)
@@ -217,3 +269,30 @@ def test_new_sizes_are_bound_without_compiling() -> None:
         value = np.random.rand(rows, 4)
         np.testing.assert_allclose(f(value), np.tanh(value).sum(1))
     assert kernels == [id(k) for k in f._compiled.program.kernels]
+
+
+def late_mismatches() -> list[Any]:
+    mask, other = v > 1.5, v > 2.5
+    return [
+        pytest.param(v, V, v[mask] + v, id="masked_and_whole"),
+        pytest.param(v, V, v + v[mask], id="whole_and_masked"),
+        pytest.param(v, V, (v[mask] + v[other]).sum(), id="two_masks"),
+        pytest.param(v, V, v[mask].reshape((2, 2)) * 2, id="reshaped"),
+        pytest.param(v, V, T.dot(v[mask], v), id="product"),
+        pytest.param(x, X, T.tanh(x[x[:, 0] > 0] - x), id="rows"),
+    ]
+
+
+@pytest.mark.parametrize(("variable", "array", "output"), late_mismatches())
+def test_sizes_known_late_are_checked_before_they_are_used(
+    variable: Any, array: Any, output: Any
+) -> None:
+    f = function([variable], output)
+    with pytest.raises(ValueError, match=r"mis-?match|reshape"):
+        f(array)
+
+
+def test_sizes_known_late_that_agree() -> None:
+    f = function([v], [v[v > 0] + v, v + v[v > 0], (v[v > 0] * v[v < 9]).sum()])
+    for result, wanted in zip(f(V), [2 * V, 2 * V, (V * V).sum()], strict=True):
+        np.testing.assert_allclose(result, wanted)

@@ -95,7 +95,9 @@ def test_what_does_not_change_in_a_loop_is_computed_outside() -> None:
     i, j = E.index(n), E.index(m)
     a = Operand(T.dvector("a"), E.ZERO, "float64")
     out = Operand(T.dmatrix("out"), E.ZERO, "float64")
-    dear = E.call(E.Scalar("exp", "exp({})", 20), (E._intern(E.Load, a, (i,), "float64", False),), "float64")
+    dear = E.call(
+        E.Scalar("exp", "exp({})", 20), (E._intern(E.Load, a, (i,), "float64", False),), "float64"
+    )
     nest = LoopNest((i, j), [(out, E.add(E.mul(i, m), j), dear)], [])
     lines = print_kernel(nest).source.splitlines()
     depth = {line.strip(): len(line) - len(line.lstrip()) for line in lines}

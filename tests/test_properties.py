@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import symgraph
@@ -16,6 +16,7 @@ from symgraph.graph import Variable
 from tests.oracle import evaluate
 
 SIZES = (1, 2, 3, 5)
+SLICES = (slice(None), slice(None, None, -1), slice(0, 2), slice(1, None), slice(None, None, 2))
 
 UNARY = (T.tanh, T.sqr, T.neg, abs, lambda x: T.exp(-T.sqr(x)), lambda x: x * 0.5 + 1)
 BINARY = (T.add, T.sub, T.mul, T.maximum, lambda x, y: T.switch(x > y, x, y * 2))
@@ -36,11 +37,7 @@ def _reduced(draw: Any, x: Any) -> Any:
 
 
 def _sliced(draw: Any, x: Any) -> Any:
-    items = [
-        draw(st.sampled_from([slice(None), slice(None, None, -1), slice(0, 2), slice(1, None), slice(None, None, 2)]))
-        for _ in range(x.ndim)
-    ]  # fmt: skip
-    return x[tuple(items)]
+    return x[tuple(draw(st.sampled_from(SLICES)) for _ in range(x.ndim))]
 
 
 def _shuffled(draw: Any, x: Any) -> Any:
@@ -50,13 +47,58 @@ def _shuffled(draw: Any, x: Any) -> Any:
     return x.dimshuffle(*order)
 
 
+def _picked(draw: Any, x: Any) -> Any:
+    """Rows at positions that are themselves computed from what is there."""
+    if not x.ndim:
+        return x + 1
+    kind = draw(st.sampled_from(["argsort", "argmax", "mask", "arange"]))
+    if kind == "argsort":
+        return x[T.argsort(x.sum(tuple(range(1, x.ndim))))]
+    if kind == "argmax":
+        return x[T.argmax(x.sum(tuple(range(1, x.ndim))))]
+    if kind == "mask":
+        return x[x.sum(tuple(range(1, x.ndim))) > 0]
+    return x[T.arange(x.shape[0] - 1, -1, -1)]
+
+
+def _written(draw: Any, x: Any) -> Any:
+    if not x.ndim:
+        return T.zeros_like(x)
+    at = draw(st.sampled_from([0, slice(1, None), slice(None, None, -2)]))
+    write = draw(st.sampled_from([T.set_subtensor, T.inc_subtensor]))
+    value = draw(st.sampled_from([0.5, x[at] * 2]))
+    return write(x[at], value)
+
+
+def _gathered(draw: Any, x: Any) -> Any:
+    """Joined, reshaped, cumulated or multiplied with itself."""
+    if not x.ndim:
+        return T.stack([x, x * 2])
+    kind = draw(st.sampled_from(["join", "flat", "cumsum", "dot", "softmax"]))
+    if kind == "join":
+        return T.concatenate([x, T.tanh(x)], axis=x.ndim - 1)
+    if kind == "flat":
+        return x.flatten()
+    if kind == "cumsum":
+        return T.cumsum(x, axis=0)
+    if x.ndim != 2 or x.broadcastable[1]:
+        return T.sqr(x)
+    return T.dot(x, x.T) if kind == "dot" else T.nnet.softmax(x)
+
+
 def _shape(x: Variable, known: dict[Variable, np.ndarray]) -> tuple[int, ...]:
     return evaluate([x], known)[0].shape
 
 
 def _fit(x: tuple[int, ...], y: tuple[int, ...], a: Any, b: Any) -> bool:
     """Whether the patterns let arrays of these shapes be combined."""
-    pairs = list(zip(reversed(list(zip(x, a, strict=True))), reversed(list(zip(y, b, strict=True))), strict=False))
+    pairs = list(
+        zip(
+            reversed(list(zip(x, a, strict=True))),
+            reversed(list(zip(y, b, strict=True))),
+            strict=False,
+        )
+    )
     return all(m == n or p or q for (m, p), (n, q) in pairs)
 
 
@@ -71,13 +113,23 @@ def graphs(draw: Any) -> Grown:
     pool: list[Any] = list(inputs)
     for _ in range(draw(st.integers(2, 8))):
         x = draw(st.sampled_from(pool))
-        step = draw(st.sampled_from("ubbrst"))
+        step = draw(st.sampled_from("ubbrstpwg"))
         shape = _shape(x, known)
+        if 0 in shape and step in "rpwg":
+            step = "u"
         if step == "b":
-            fitting = [y for y in pool if _fit(shape, _shape(y, known), x.broadcastable, y.broadcastable)]
+            fitting = [
+                y for y in pool if _fit(shape, _shape(y, known), x.broadcastable, y.broadcastable)
+            ]
             made = draw(st.sampled_from(BINARY))(x, draw(st.sampled_from(fitting)))
         elif step == "r":
-            made = _reduced(draw, x) if 0 not in shape else x * 2
+            made = _reduced(draw, x)
+        elif step == "p":
+            made = _picked(draw, x)
+        elif step == "w":
+            made = _written(draw, x)
+        elif step == "g":
+            made = _gathered(draw, x)
         elif step == "s":
             made = _sliced(draw, x)
         elif step == "t":
@@ -90,9 +142,13 @@ def graphs(draw: Any) -> Grown:
 
 
 def check(grown: Grown, target: str, rewrites: str) -> None:
+    note(f"{', '.join(map(symgraph.pp, grown.outputs))}")
     expected = evaluate(grown.outputs, dict(zip(grown.inputs, grown.arrays, strict=True)))
     f = symgraph.function(
-        grown.inputs, grown.outputs, mode=Options(target=target, rewrites=rewrites), on_unused_input="ignore"
+        grown.inputs,
+        grown.outputs,
+        mode=Options(target=target, rewrites=rewrites),
+        on_unused_input="ignore",
     )
     for value, wanted in zip(f(*grown.arrays), expected, strict=True):
         assert value.shape == wanted.shape
@@ -100,7 +156,9 @@ def check(grown: Grown, target: str, rewrites: str) -> None:
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 @given(graphs())
 def test_interpreted(grown: Grown) -> None:
     """Under all sets of rewrites."""

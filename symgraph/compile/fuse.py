@@ -309,12 +309,29 @@ class _Fuser:
             if used != set(nest[: len(used)]) or (folds and nest and not used):
                 return False
         for (kernel, load, nest), value in zip(loads, values, strict=True):
-            kernel.inlined[load] = value
             if node not in kernel.nodes:
                 kernel.nodes.append(node)
+            value = _labelled(value, kernel.nodes.index(node), load.args)
+            kernel.inlined[load] = value
             self.register(kernel, [value], nest)
         del self.uses[output]
         return True
+
+
+def _labelled(value: Expr, label: int, given: Sequence[Expr]) -> Expr:
+    """`value` with this label on its checks, so that an error names the node it comes from.
+
+    The indices `given` to the node hold checks of other nodes: these keep their labels.
+    """
+    new: dict[Expr, Expr] = {e: e for e in E.walk(given)}
+    for expr in E.walk([value]):
+        if expr in new:
+            continue
+        new[expr] = E.with_parts(expr, new)
+        if E.is_checked(expr):
+            position, size, _ = new[expr].args
+            new[expr] = E.checked(position, size, label)
+    return new[value]
 
 
 def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:

@@ -50,7 +50,7 @@ class LoopNest:
 def lower(
     kernel: Kernel, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
 ) -> list[LoopNest]:
-    """The loop nests of `kernel`, in order. `temporary(dtype, shape)` makes room for partial sums."""
+    """The loop nests of `kernel` in order; `temporary(dtype, shape)` is for partial sums."""
     nest = _addressed(kernel, layout)
     nest = _collapsed(nest)
     return _split(nest, layout, temporary)
@@ -215,8 +215,9 @@ def _split(
     if nest.loops or nest.ordered:
         return [nest]
     values = [value for _, _, value in nest.stores]
-    folds = [e for e in E.walk(values) if type(e) is Fold and e.kind in SPLITTABLE]
-    folds = [f for f in folds if not any(f is not g and f in E.walk([g]) for g in folds)]
+    every = [e for e in E.walk(values) if type(e) is Fold]
+    inside = {e for fold in every for e in E.walk(fold.args) if type(e) is Fold}
+    folds = [f for f in every if f.kind in SPLITTABLE and f not in inside]
     table: dict[Expr, Expr] = {}
     nests: list[LoopNest] = []
     for fold in folds:

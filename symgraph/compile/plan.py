@@ -202,8 +202,8 @@ class _Planner:
         segments, late = self.segment()
         shared = {slot: _target(sink) for slot, sink in in_place.items()}
         return Plan(
-            self.steps, segments, self.temporaries, self.scratch, self.unsized, self.slots, shared, late,
-            self.layouts, self.sizes,
+            self.steps, segments, self.temporaries, self.scratch, self.unsized, self.slots, shared,
+            late, self.layouts, self.sizes,
         )  # fmt: skip
 
     def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
@@ -302,18 +302,32 @@ class _Planner:
     def segment(self) -> tuple[list[tuple[int, int]], list[Variable]]:
         """Cut the steps where sizes must be read from results."""
         segments, start = [], 0
-        late: dict[Variable, None] = {}
+        late = dict.fromkeys(self._guarded())
+        guarded = set(late)
         made: set[Variable] = set()
         for position, step in enumerate(self.steps):
             needs = {leaf.head[0] for leaf in leaves(self._host(step))}
             reads = {v for v in needs if v.owner is not None}
             late.update(dict.fromkeys(reads))
+            reads |= guarded
             if reads & made or any(self.layout(v).root in made for v in reads):
                 segments.append((start, position))
                 start, made = position, set()
             made.update(self._made(step))
         segments.append((start, len(self.steps)))
         return segments, list(late)
+
+    def _guarded(self) -> list[Variable]:
+        """Results whose sizes or values a check asks for: no step may run before it has passed."""
+        found: dict[Variable, None] = {}
+        for _, check in self.sizes.checks:
+            for leaf in leaves([check.holds, *check.facts]):
+                variable = source = leaf.head[0]
+                while source in self.fused.views:
+                    source = self.fused.views[source]
+                if variable.owner is not None and source in self.fused.materialized:
+                    found.setdefault(variable)
+        return list(found)
 
     def _made(self, step: Step | PythonStep) -> list[Variable]:
         if isinstance(step, PythonStep):

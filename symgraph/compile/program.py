@@ -23,6 +23,7 @@ from symgraph.compile.plan import ERRORS, WORKSPACE, Plan, PythonStep, Step, den
 from symgraph.errors import explain
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Constant, Variable
+from symgraph.types import DISCRETE
 
 SMALL = 2048  # bytes: smaller arguments and results are copied through memory of our own
 KEPT = 64  # sets of sizes whose tables are kept
@@ -525,16 +526,17 @@ class Program:
 
     def _fail(self, position: int) -> None:
         """Raise what the step at `position` noted."""
-        code, index, size, _ = self.errors.tolist()
+        code, index, size, label = self.errors.tolist()
         self.errors[:] = 0
         step = self.plan.steps[position]
         assert isinstance(step, Step)
-        node = next((n for n in step.nodes if n.op.may_fail), step.nodes[0])
         if code == 2:
+            node = next((n for n in step.nodes if _divides(n)), step.nodes[0])
             raise ZeroDivisionError(
                 explain(node.op, "integer division or modulo by zero", where=node.trace,
                         expected="a divisor that is not 0")
             )  # fmt: skip
+        node = step.nodes[label]
         raise IndexError(
             explain(node.op, f"index {index} is out of bounds for size {size}", where=node.trace,
                     got=f"index {index} into {node.inputs[0]}",
@@ -549,6 +551,11 @@ def _empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+def _divides(node: Apply) -> bool:
+    row = getattr(node.op, "scalar_op", None)
+    return str(row) in ("int_div", "mod") and node.outputs[0].type.dtype in DISCRETE  # type: ignore[attr-defined]
 
 
 def _itemsize(root: Variable) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgraph import expr as E
+from symgraph.compile.host import leaves
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Constant, Shape, Variable
 from symgraph.types import DISCRETE, TensorType
@@ -24,6 +25,7 @@ class Sizes:
     def __init__(self, nodes: Sequence[Apply]) -> None:
         self._same: dict[Expr, Expr] = {}
         self._nodes = nodes
+        self._place = {node: k for k, node in enumerate(nodes)}
         self.checks: list[tuple[Apply, Check]] = []
         self.unsized: set[Variable] = set()  # results whose size only their step can tell
         self._infer(collect=True)
@@ -58,10 +60,17 @@ class Sizes:
         a, b = (self._find(x) for x in pair)
         if a is b:
             return
-        if type(a) is E.Dim and (type(b) is not E.Dim):
+        if type(a) is E.Dim and (type(b) is not E.Dim) and self._known(b) <= self._known(a):
             self._same[a] = b
-        elif type(b) is E.Dim:
+        elif type(b) is E.Dim and self._known(a) <= self._known(b):
             self._same[b] = a
+        elif type(a) is E.Dim and self._known(b) <= self._known(a):
+            self._same[a] = b
+
+    def _known(self, size: Expr) -> int:
+        """The place of the node after which a size is known; -1 for those of inputs."""
+        owners = [leaf.head[0].owner for leaf in leaves([size])]
+        return max((self._place.get(owner, -1) for owner in owners), default=-1)
 
     def _find(self, size: Expr) -> Expr:
         while size in self._same:

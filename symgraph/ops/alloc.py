@@ -339,9 +339,16 @@ def eye(n: Any, m: Any = None, k: Any = 0, dtype: str | None = None) -> Any:
     return cast(eq(at, as_size(k, "eye")), dtype or config.floatX)
 
 
+def _matrix(name: str, m: Any) -> Any:
+    m = as_tensor_variable(m)
+    if m.ndim != 2:
+        raise ValueError(explain(name, "takes a matrix", got=describe([m])))
+    return m
+
+
 def identity_like(x: Any) -> Any:
-    """`eye` of the shape and dtype of the matrix `x`."""
-    x = as_tensor_variable(x)
+    """`eye` of the shape and dtype of the matrix `x`; ValueError for other ranks."""
+    x = _matrix("identity_like", x)
     return eye(shape_i(x, 0), shape_i(x, 1), dtype=x.dtype)
 
 
@@ -352,15 +359,15 @@ def tri(N: Any, M: Any = None, k: Any = 0, dtype: str | None = None) -> Any:
 
 
 def tril(m: Any, k: Any = 0) -> Any:
-    """The matrix `m` with zeros where column - row > k."""
-    m = as_tensor_variable(m)
+    """The matrix `m` with zeros where column - row > k; ValueError for other ranks."""
+    m = _matrix("tril", m)
     keep = ge(as_size(k, "tril"), _columns_minus_rows(*sizes_of(m)))
     return switch(keep, m, constant(0, dtype=m.dtype))
 
 
 def triu(m: Any, k: Any = 0) -> Any:
-    """The matrix `m` with zeros where column - row < k."""
-    m = as_tensor_variable(m)
+    """The matrix `m` with zeros where column - row < k; ValueError for other ranks."""
+    m = _matrix("triu", m)
     keep = ge(_columns_minus_rows(*sizes_of(m)), as_size(k, "triu"))
     return switch(keep, m, constant(0, dtype=m.dtype))
 
@@ -388,7 +395,7 @@ class OneHot(Op):
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         y, classes = node.inputs
         label = cast_expr(E.load(y, indices[:1]), "int64")
-        at = E.checked(label, at_least_zero(ctx.value(classes)), 1)
+        at = E.checked(label, at_least_zero(ctx.value(classes)))
         return cast_expr(E.compare("eq", indices[1], at), self.dtype)
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:

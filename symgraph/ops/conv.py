@@ -92,7 +92,7 @@ def conv2d(
     _shared("conv2d", unshared)
     op = Conv2d(
         declared("input_shape", input_shape), declared("filter_shape", filter_shape), border_mode,
-        tuple(subsample), filter_flip, tuple(filter_dilation), num_groups,  # type: ignore[arg-type]
+        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
     return _apply(op, "conv2d", input, filters)
 
@@ -131,7 +131,7 @@ def legacy_conv2d(
             explain("conv2d", "image_shape[1] and filter_shape[1] differ",
                     got=f"{images} and {kernels}")
         )  # fmt: skip
-    op = Conv2d(images, kernels, border_mode, tuple(subsample))  # type: ignore[arg-type]
+    op = Conv2d(images, kernels, border_mode, subsample)  # type: ignore[arg-type]
     return _apply(op, "conv2d", input, filters)
 
 
@@ -157,7 +157,7 @@ def conv2d_grad_wrt_inputs(
     hint, size = _target("input_shape", input_shape)
     op = Conv2dGradInputs(
         hint, declared("filter_shape", filter_shape), border_mode,
-        tuple(subsample), filter_flip, tuple(filter_dilation), num_groups,  # type: ignore[arg-type]
+        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
     return _apply(op, "conv2d_grad_wrt_inputs", filters, output_grad, size)
 
@@ -184,7 +184,7 @@ def conv2d_grad_wrt_weights(
     hint, size = _target("filter_shape", filter_shape)
     op = Conv2dGradWeights(
         declared("input_shape", input_shape), hint, border_mode,
-        tuple(subsample), filter_flip, tuple(filter_dilation), num_groups,  # type: ignore[arg-type]
+        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
     return _apply(op, "conv2d_grad_wrt_weights", input, output_grad, size)
 

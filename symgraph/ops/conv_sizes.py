@@ -31,8 +31,6 @@ def canonical_mode(border_mode: Any) -> Mode:
     if isinstance(border_mode, str):
         if border_mode in ("valid", "full", "half"):
             return border_mode
-        if border_mode == "same":
-            return "half"
     else:
         sides = border_mode if isinstance(border_mode, (tuple, list)) else (border_mode,) * 2
         pads = [tuple(s) if isinstance(s, (tuple, list)) else (s, s) for s in sides]
@@ -46,6 +44,17 @@ def canonical_mode(border_mode: Any) -> Mode:
                 expected="'valid', 'full', 'half', n, (rows, columns) or "
                 "((top, bottom), (left, right)), none negative")
     )  # fmt: skip
+
+
+def positive_pair(name: str, value: Any) -> tuple[int, int]:
+    """Strides or dilations by rows and columns; ValueError if `value` is not two positive ints."""
+    items = tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(items) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in items):
+        raise ValueError(
+            explain("conv2d", f"{name} is a pair of positive ints", got=repr(value),
+                    cure=f"write {name}=(rows, columns)")
+        )  # fmt: skip
+    return int(items[0]), int(items[1])
 
 
 def padding(mode: Mode, axis: int, kernel: Any, dilation: int) -> tuple[Expr, Expr]:
@@ -105,11 +114,17 @@ def declared(name: str, shape: Any) -> Hint:
     """A declared shape: None, or four ints and Nones; constants are read."""
     if shape is None:
         return None
+    if not isinstance(shape, (tuple, list)):
+        raise ValueError(
+            explain("conv2d", f"{name} is not a tuple", got=str(shape),
+                    expected="four ints, constants or Nones",
+                    cure="leave it away where sizes are symbolic")
+        )  # fmt: skip
     sizes: list[int | None] = []
     for size in shape:
         if isinstance(size, Constant):
             size = size.data.item()
-        if size is not None and not isinstance(size, (int, np.integer)):
+        if size is not None and not (isinstance(size, (int, np.integer)) and size >= 0):
             raise ValueError(
                 explain("conv2d", f"{name}: {size!r} is not a size",
                         expected="ints, constants, or None for what is not known")

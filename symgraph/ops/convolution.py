@@ -16,7 +16,16 @@ from symgraph import expr as E
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Context, LibraryCall, Op, Shape, Variable
-from symgraph.ops.conv_sizes import Hint, Mode, Pair, canonical_mode, declared, out_size, padding
+from symgraph.ops.conv_sizes import (
+    Hint,
+    Mode,
+    Pair,
+    canonical_mode,
+    declared,
+    out_size,
+    padding,
+    positive_pair,
+)
 from symgraph.ops.core import describe
 from symgraph.ops.reduce import match_pattern
 from symgraph.ops.structure import MakeVector, shape_i
@@ -48,10 +57,7 @@ class _Convolution(Op):
     def __post_init__(self) -> None:
         object.__setattr__(self, "border_mode", canonical_mode(self.border_mode))
         for name in ("subsample", "filter_dilation"):
-            pair = tuple(int(n) for n in getattr(self, name))
-            if len(pair) != 2 or min(pair) < 1:
-                raise ValueError(explain("conv2d", f"{name} is a pair of positive ints", got=pair))  # type: ignore[arg-type]
-            object.__setattr__(self, name, pair)
+            object.__setattr__(self, name, positive_pair(name, getattr(self, name)))
         if self.num_groups < 1:
             raise ValueError(explain("conv2d", "num_groups must be positive"))
         for name in ("imshp", "kshp"):

@@ -191,9 +191,7 @@ class Elemwise(Op):
         return f"Elemwise{{{self.scalar_op},no_inplace}}"
 
 
-def _same_size(
-    node: Apply, shapes: Sequence[Shape], axis: int, first: int, second: int
-) -> Check:
+def _same_size(node: Apply, shapes: Sequence[Shape], axis: int, first: int, second: int) -> Check:
     a, b = shapes[first][axis], shapes[second][axis]
     flat = [size for shape in shapes for size in shape]
 
@@ -318,7 +316,8 @@ def dimshuffle(x: Any, *pattern: Any) -> Any:
         axis = int(item) + (x.ndim if item < 0 else 0)
         if not 0 <= axis < x.ndim:
             raise ValueError(
-                explain("dimshuffle", f"{pattern} refers to axis {item}", got=f"{x} with {x.ndim} axes",
+                explain("dimshuffle", f"{pattern} refers to axis {item}",
+                        got=f"{x} with {x.ndim} axes",
                         expected=f"axes from 0 to {x.ndim - 1}, or 'x'")
             )  # fmt: skip
         if axis in order:
@@ -397,8 +396,12 @@ class Reduce(Op):
         accumulator = "float32" if self.acc_dtype == "float16" else self.acc_dtype
         body = cast_expr(E.load(node.inputs[0], where), accumulator)
         kind = self.reduction.kind
-        if not axes and kind not in ("argmax", "argmin"):
-            return cast_expr(cast_expr(body, "bool") if kind in ("any", "all") else body, self.dtype)
+        if not axes and kind in ("argmax", "argmin"):
+            return E.const(0, self.dtype)
+        if not axes:
+            return cast_expr(
+                cast_expr(body, "bool") if kind in ("any", "all") else body, self.dtype
+            )
         if kind in ("any", "all"):
             body = cast_expr(body, "bool")
         folded = E.fold(kind, axes, body, self._fold_dtype(accumulator))
@@ -422,7 +425,9 @@ class Reduce(Op):
                 return [np.asarray(self.reduction.numpy(flat, axis=-1)).astype(self.dtype)]
             if not self.axis:
                 return [x.astype(acc).astype(self.dtype)]
-            return [np.asarray(self.reduction.numpy(x.astype(acc), axis=self.axis)).astype(self.dtype)]
+            return [
+                np.asarray(self.reduction.numpy(x.astype(acc), axis=self.axis)).astype(self.dtype)
+            ]
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]

@@ -66,7 +66,7 @@ class Bincount(Op):
         i = E.index(ctx.shape(x)[0])
         label = cast_expr(E.load(x, (i,)), "int64")
         # a negative one is refused as the first that is too large would be
-        at = E.checked(E.where(E.compare("lt", label, E.ZERO), size, label), size, 0)
+        at = E.checked(E.where(E.compare("lt", label, E.ZERO), size, label), size)
         more = ADD.apply((E.load(out, (at,)), E.load(weights, (i,))), dtype)
         return [Write((k,), (k,), zero), Write((i,), (at,), more, ordered=True)]
 

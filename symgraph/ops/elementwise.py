@@ -31,7 +31,7 @@ def _row(*args: Any, **facts: Any) -> ScalarOp:
     return made
 
 
-# ---- rules for the dtype of a result --------------------------------------------------------------
+# ---- rules for the dtype of a result -------------------------------------------------------------
 
 
 def _floating(*dtypes: str) -> str:
@@ -253,7 +253,7 @@ TRI_GAMMA = _row("tri_gamma", 1, _floating, vectorized_tri_gamma, "tri_gamma({})
 
 def _comparison(name: str, function: Any, sign: str, host: Any, swap: bool = False) -> ScalarOp:
     return _row(name, 2, _boolean, function, f"({{}} {sign} {{}})", None, operands="upcast",
-                infix=None, is_comparison=True, host=host, commutative=name in ("eq", "neq"))  # fmt: skip
+                is_comparison=True, host=host, commutative=name in ("eq", "neq"))  # fmt: skip
 
 
 EQ = _comparison("eq", np.equal, "==", lambda a, b: E.compare("eq", a, b))
@@ -285,8 +285,10 @@ def _clip_gradient(g: Any, out: Any, x: Any, low: Any, high: Any) -> Any:
     )
 
 
-CLIP = _row("clip", 3, upcast, lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x)),
-            "select({0} < {1}, {1}, select({0} > {2}, {2}, {0}))", _clip_gradient, cost=2)  # fmt: skip
+CLIP = _row("clip", 3, upcast,
+            lambda x, low, high: np.where(x < low, low, np.where(x > high, high, x)),
+            "select({0} < {1}, {1}, select({0} > {2}, {2}, {0}))", _clip_gradient,
+            cost=2)  # fmt: skip
 
 SCALAR_OPS["second"] = SECOND
 

@@ -40,10 +40,9 @@ class AdvancedSubtensor(Selection):
 
     The arrays are broadcast together, into one block of axes. If they stand side by side, the block
     stands there in the result, else in front. Negative positions count from the end; a position
-    out of range raises IndexError when called. The label of `checked` is the axis of x.
+    out of range raises IndexError when called.
     """
 
-    may_fail: ClassVar[bool] = True
 
     def normalized(self, indices: Sequence[Any], x: Any) -> list[Any]:
         slots = self.slots()
@@ -102,12 +101,12 @@ class AdvancedSubtensor(Selection):
             inner = outer[first : first + len(block)]
             spans = iter((*outer[:first], *outer[first + len(block) :]))
             where: list[Expr] = []
-            for axis, r in enumerate(runs):
+            for r in runs:
                 if isinstance(r, Run):
                     where.append(E.add(r.start, E.mul(next(spans), r.step)))
                 else:
                     position = cast_expr(E.load(r[0], inner), "int64")
-                    where.append(E.checked(position, r[1], axis))
+                    where.append(E.checked(position, r[1]))
             return tuple(where)
 
         return Layout((*rest[:first], *block, *rest[first:]), place)
@@ -185,7 +184,6 @@ class AdvancedIncSubtensor(Increment):
 
     selecting: ClassVar[type[Selection]] = AdvancedSubtensor
     ordered: ClassVar[bool] = True
-    may_fail: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

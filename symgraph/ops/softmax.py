@@ -201,7 +201,7 @@ def _labels(op: Op, y: Any) -> None:
 
 
 def _label(y: Any, row: Expr, classes: Expr) -> Expr:
-    return E.checked(cast_expr(E.load(y, (row,)), "int64"), classes, 1)
+    return E.checked(cast_expr(E.load(y, (row,)), "int64"), classes)
 
 
 def _enough_rows(node: Apply, ctx: Context, x: int, y: int) -> list[Check]:

@@ -40,7 +40,7 @@ def kernel(arrays, sizes, start, stop, worker):
                 errors[0] = 1
                 errors[1] = int64(t24)
                 errors[2] = s1
-                errors[3] = 1
+                errors[3] = 0
                 t25 = 0
             a26 = a26 + t25
         a35 = float32(0)
