@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--rounds N] [--json FILE]`: symgraph beside PyTorch, in interleaved rounds.
+"""`python -m benchmarks [--rounds N] [--json FILE]`: symgraph and PyTorch in interleaved rounds.
 
 Times are medians over rounds in one process; the ratio is against the fastest peer of the same
 run. A peer that is not installed is named as such. The machine's float32 matrix product, measured
@@ -8,6 +8,7 @@ in the same rounds, tells what the numbers are worth.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -62,10 +63,10 @@ def measure_row(makers: dict[str, Callable[[], subjects.Step]], rounds: int) -> 
     steps: dict[str, subjects.Step] = {}
     missing = []
     for name, make in makers.items():
-        try:
-            steps[name] = make()
-        except ImportError:
+        if name.startswith("torch") and importlib.util.find_spec("torch") is None:
             missing.append(name)
+        else:
+            steps[name] = make()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()

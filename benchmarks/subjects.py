@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def mlp_step(batch: int) -> Step:
         sizes = (784, 500, 10)
         params: list[Any] = []
         layer = x
-        for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for k, (a, b) in enumerate(pairwise(sizes)):
             bound = np.sqrt(6 / (a + b))
             params += [symgraph.shared(rng.uniform(-bound, bound, (a, b)).astype("float32")),
                        symgraph.shared(np.zeros(b, "float32"))]  # fmt: skip
@@ -90,9 +91,7 @@ def torch_mlp_step(batch: int) -> Step:
     """The same multi-layer perceptron in PyTorch, eager."""
     import torch
 
-    net = torch.nn.Sequential(
-        torch.nn.Linear(784, 500), torch.nn.Tanh(), torch.nn.Linear(500, 10)
-    )
+    net = torch.nn.Sequential(torch.nn.Linear(784, 500), torch.nn.Tanh(), torch.nn.Linear(500, 10))
     images, labels = batches(batch)
     return _torch_step(net, torch.tensor(images), torch.tensor(labels, dtype=torch.int64))
 

@@ -17,7 +17,7 @@ from symgraph.errors import (
     UnusedInputError,
 )
 from symgraph.graph import Apply, Constant, Op, Variable, clone_replace
-from symgraph.ops import methods as _methods  # attaches the operators to variables
+from symgraph.ops import methods as _methods  # noqa: F401 - attaches the operators
 from symgraph.shared import SharedVariable, shared
 
 from symgraph import gradient, printing, tensor  # isort: skip

@@ -40,9 +40,9 @@ def _intern(kind: type, head: Any, args: tuple[Expr, ...], dtype: str, is_host: 
     key = (kind, head, args, dtype)
     found = _TABLE.get(key)
     if found is None:
-        found = kind.__new__(kind)
-        found.head, found.args, found.dtype, found.is_host = head, args, dtype, is_host
-        _TABLE[key] = found
+        made: Any = object.__new__(kind)
+        made.head, made.args, made.dtype, made.is_host = head, args, dtype, is_host
+        _TABLE[key] = found = made
     return found
 
 
@@ -146,7 +146,7 @@ def index(extent: Expr) -> Index:
 
 
 def dim(variable: Variable, axis: int) -> Expr:
-    if variable.type.broadcastable[axis]:  # type: ignore[attr-defined]
+    if variable.type.broadcastable[axis]:
         return ONE
     return _intern(Dim, (variable, axis), (), "int64", True)  # type: ignore[no-any-return]
 
@@ -156,9 +156,9 @@ def item(variable: Variable, position: int = 0) -> Expr:
 
 
 def load(variable: Variable, indices: Iterable[Expr]) -> Load:
-    pattern = variable.type.broadcastable  # type: ignore[attr-defined]
+    pattern = variable.type.broadcastable
     args = tuple(ZERO if one else i for one, i in zip(pattern, indices, strict=True))
-    return _intern(Load, variable, args, variable.type.dtype, False)  # type: ignore[attr-defined,no-any-return]
+    return _intern(Load, variable, args, variable.type.dtype, False)  # type: ignore[no-any-return]
 
 
 def call(scalar: Scalar, args: Sequence[Expr], dtype: str) -> Expr:
@@ -189,7 +189,7 @@ _COMPARE = {n: Scalar(n, f"({{}} {sign} {{}})", on_host=True) for n, sign in _SI
 CHECKED = Scalar("checked", "checked_index({}, {}, errors, {})", 2)
 
 
-def as_expr(value: Any) -> Expr:
+def as_expr(value: Expr | int) -> Expr:
     return value if isinstance(value, Expr) else const(value)
 
 
@@ -197,7 +197,7 @@ def _values(*args: Expr) -> tuple[int, ...] | None:
     return tuple(a.value for a in args) if all(type(a) is Const for a in args) else None  # type: ignore[attr-defined]
 
 
-def add(a: Any, b: Any) -> Expr:
+def add(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):
         return const(known[0] + known[1])
@@ -206,7 +206,7 @@ def add(a: Any, b: Any) -> Expr:
     return a if b is ZERO else call(_ADD, (a, b), "int64")
 
 
-def sub(a: Any, b: Any) -> Expr:
+def sub(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):
         return const(known[0] - known[1])
@@ -217,7 +217,7 @@ def sub(a: Any, b: Any) -> Expr:
     return a if b is ZERO else call(_SUB, (a, b), "int64")
 
 
-def mul(a: Any, b: Any) -> Expr:
+def mul(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):
         return const(known[0] * known[1])
@@ -228,42 +228,42 @@ def mul(a: Any, b: Any) -> Expr:
     return a if b is ONE else call(_MUL, (a, b), "int64")
 
 
-def floordiv(a: Any, b: Any) -> Expr:
+def floordiv(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if (known := _values(a, b)) and known[1] != 0:
         return const(known[0] // known[1])
     return a if b is ONE else call(_FLOORDIV, (a, b), "int64")
 
 
-def mod(a: Any, b: Any) -> Expr:
+def mod(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if (known := _values(a, b)) and known[1] != 0:
         return const(known[0] % known[1])
     return ZERO if b is ONE else call(_MOD, (a, b), "int64")
 
 
-def maximum(a: Any, b: Any) -> Expr:
+def maximum(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):
         return const(max(known))
     return a if a is b else call(_MAX, (a, b), "int64")
 
 
-def minimum(a: Any, b: Any) -> Expr:
+def minimum(a: Expr | int, b: Expr | int) -> Expr:
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):
         return const(min(known))
     return a if a is b else call(_MIN, (a, b), "int64")
 
 
-def where(condition: Any, a: Any, b: Any) -> Expr:
+def where(condition: Expr | int, a: Expr | int, b: Expr | int) -> Expr:
     condition, a, b = as_expr(condition), as_expr(a), as_expr(b)
     if type(condition) is Const:
         return a if condition.value else b
     return a if a is b else call(_WHERE, (condition, a, b), "int64")
 
 
-def compare(name: str, a: Any, b: Any) -> Expr:
+def compare(name: str, a: Expr | int, b: Expr | int) -> Expr:
     """`name`: eq, ne, lt, le, and, or."""
     a, b = as_expr(a), as_expr(b)
     if known := _values(a, b):

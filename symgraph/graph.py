@@ -67,7 +67,7 @@ class Variable:
     ) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"a variable's name is a string, got {name!r}")
-        self.type = type
+        self.type: Any = type  # a Type; Any, as most code knows that it is a TensorType
         self.owner = owner
         self.index = index
         self.name = name

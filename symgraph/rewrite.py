@@ -109,7 +109,7 @@ class Matcher:
 def constant_value(variable: Variable) -> float | None:
     """The number that a constant of one element holds; None for anything else."""
     if isinstance(variable, Constant) and isinstance(variable.data, np.ndarray):
-        if variable.data.size == 1 and all(variable.type.broadcastable):  # type: ignore[attr-defined]
+        if variable.data.size == 1 and all(variable.type.broadcastable):
             return variable.data.reshape(-1)[0].item()  # type: ignore[no-any-return]
     return None
 
@@ -287,7 +287,7 @@ def fold_constants(node: Apply) -> list[Variable] | None:
     results: list[Variable] = []
     for variable, value in zip(node.outputs, values, strict=True):
         array = np.asarray(value)
-        if str(array.dtype) != variable.type.dtype or array.ndim != variable.type.ndim:  # type: ignore[attr-defined]
+        if str(array.dtype) != variable.type.dtype or array.ndim != variable.type.ndim:
             return None  # a mistake in a user's op: the call says so
         if array.size > max(FOLD_LIMIT, sum(d.size for d in data)):
             return None

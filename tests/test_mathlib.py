@@ -190,7 +190,7 @@ def test_both_vocabularies_have_the_same_names():
     from symgraph.compile import native
 
     assert set(native.VOCABULARY) == set(interpreted.VOCABULARY)
-    tested = {*UNARY, *BINARY, *DTYPES, "arctan2", "select"}
+    tested = {*UNARY, *BINARY, *DTYPES, "arctan2", "invert", "select"}
     pointers = {"pointer", "pointer_in", "pointer_out", "pointer_at", "address"}
     assert set(native.VOCABULARY) == tested | pointers
 
@@ -231,7 +231,7 @@ def test_unary_functions_agree(name, dtype):
 @pytest.mark.parametrize("dtype", ("bool_", *INTEGERS))
 def test_functions_of_integers_agree(dtype):
     a = arguments(dtype)
-    for name in ("absolute", "sgn", "isnan", "isinf", "logical_not"):
+    for name in ("absolute", "sgn", "invert", "isnan", "isinf", "logical_not"):
         agree(f"{name}(a)", (dtype,), "bool_" if name in QUESTIONS else dtype, a)
     a, b = (grid.ravel() for grid in np.meshgrid(a, arguments(dtype, 4)))
     for name in BINARY:

@@ -13,7 +13,16 @@ import pytest
 import symgraph
 
 ROOT = Path(__file__).parent.parent
-COMPILED = {"native", "walk", "mathlib", "arithmetic", "codegen", "special", "microkernel", "blocks"}
+COMPILED = {
+    "native",
+    "walk",
+    "mathlib",
+    "arithmetic",
+    "codegen",
+    "special",
+    "microkernel",
+    "blocks",
+}
 
 
 def examples(text: str) -> list[tuple[str, str]]:

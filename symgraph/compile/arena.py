@@ -1,8 +1,8 @@
 """Memory for temporaries: one block, in which results whose lifetimes do not overlap share places.
 
 Up to a thousand results are placed greedily by size, largest first, each at the lowest offset that
-is free during its whole life (Pisarchyk and Lee, 2020, "greedy by size"). That takes quadratic time,
-so beyond, places are handed on in order of time, to the next result that fills at least half.
+is free during its whole life (Pisarchyk and Lee, 2020, "greedy by size"). That takes quadratic
+time, so beyond, places are handed on in order of time, to the next result that fills at least half.
 """
 
 from __future__ import annotations

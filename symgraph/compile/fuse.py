@@ -163,7 +163,7 @@ class _Fuser:
     def loop_over(self, variable: Variable) -> tuple[Nest, tuple[Expr, ...]]:
         """Loops over the elements of `variable`, none along axes of known size 1."""
         shape = self.sizes.shape(variable)
-        pattern = variable.type.broadcastable  # type: ignore[attr-defined]
+        pattern = variable.type.broadcastable
         indices = tuple(
             E.ZERO if one or size is E.ONE else E.index(size)
             for one, size in zip(pattern, shape, strict=True)

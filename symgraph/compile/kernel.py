@@ -57,7 +57,7 @@ def lower(
 
 
 def _operand(variable: Variable, layout: Layout) -> Operand:
-    return Operand(layout.root, layout.offset, variable.type.dtype)  # type: ignore[attr-defined]
+    return Operand(layout.root, layout.offset, variable.type.dtype)
 
 
 def fetch(operand: Operand, address: Expr) -> Load:

@@ -60,7 +60,7 @@ class _Bound:
         def hold(variable: Variable, shape: tuple[int, ...]) -> np.ndarray | None:
             if _nbytes(variable, shape) > SMALL:
                 return None
-            array = np.empty(shape, variable.type.dtype)  # type: ignore[attr-defined]
+            array = np.empty(shape, variable.type.dtype)
             self.fixed.append((program.base[variable], _address(array)))
             return array
 
@@ -433,7 +433,7 @@ class Program:
                 if root in self.plan.in_place:
                     self._place_updates([root], bound)
                 else:
-                    block = np.empty(bound.shapes[root], root.type.dtype)  # type: ignore[attr-defined]
+                    block = np.empty(bound.shapes[root], root.type.dtype)
                     memory.append(block)
                     self._point(root, block)
             self._reserve_workspace(bound)
@@ -451,7 +451,7 @@ class Program:
             return held  # type: ignore[no-any-return]
         exprs = [*self.plan.sizes.shape(variable), at.offset, *at.strides]
         values = compile_host(exprs, self.sources)(arrays)
-        n = variable.type.ndim  # type: ignore[attr-defined]
+        n = variable.type.ndim
         return self._array(variable, at.root, values[:n], values[n], values[n + 1 :])
 
     def _array(
@@ -463,7 +463,7 @@ class Program:
         strides: Sequence[int],
     ) -> np.ndarray:
         """The memory of a variable as an array."""
-        dtype = np.dtype(variable.type.dtype)  # type: ignore[attr-defined]
+        dtype = np.dtype(variable.type.dtype)
         if 0 in shape:
             return np.empty(shape, dtype)
         address = int(self.bases[self.base[root]]) + offset * dtype.itemsize
@@ -545,7 +545,7 @@ class Program:
 
 
 def _empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
-    dtype: str = variable.type.dtype  # type: ignore[attr-defined]
+    dtype: str = variable.type.dtype
     return np.empty(shape, dtype)
 
 
@@ -555,11 +555,11 @@ def _address(array: np.ndarray) -> int:
 
 def _divides(node: Apply) -> bool:
     row = getattr(node.op, "scalar_op", None)
-    return str(row) in ("int_div", "mod") and node.outputs[0].type.dtype in DISCRETE  # type: ignore[attr-defined]
+    return str(row) in ("int_div", "mod") and node.outputs[0].type.dtype in DISCRETE
 
 
 def _itemsize(root: Variable) -> int:
-    return int(np.dtype(root.type.dtype).itemsize)  # type: ignore[attr-defined]
+    return int(np.dtype(root.type.dtype).itemsize)
 
 
 def _nbytes(root: Variable, shape: Sequence[int]) -> int:

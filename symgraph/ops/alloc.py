@@ -69,7 +69,7 @@ class Alloc(Op):
         inner = ctx.shape(value)
         conditions = [E.compare("le", E.ZERO, at) for at in sizes if at is not at_least_zero(at)]
         outer = sizes[len(sizes) - len(inner) :]
-        pattern = value.type.broadcastable  # type: ignore[attr-defined]
+        pattern = value.type.broadcastable
         for have, want, one in zip(inner, outer, pattern, strict=True):
             if not one:
                 conditions.append(E.compare("eq", have, want))
@@ -90,7 +90,7 @@ class Alloc(Op):
 
     def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
         value = node.inputs[0].type
-        if value.ndim == 0 and value.dtype in DISCRETE:  # type: ignore[attr-defined]
+        if value.ndim == 0 and value.dtype in DISCRETE:
             return ctx.value(node.inputs[0])
         return None
 

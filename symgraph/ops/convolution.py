@@ -182,7 +182,7 @@ class _Convolution(Op):
             "num_groups": self.num_groups, "kh": kh, "kw": kw,
         }  # fmt: skip
         a, b = node.inputs[:2]
-        return LibraryCall(self.kernel_name, a.type.dtype, params, (a, b))  # type: ignore[attr-defined]
+        return LibraryCall(self.kernel_name, a.type.dtype, params, (a, b))
 
     # -- meaning ----------------------------------------------------------------------------------
 

@@ -147,19 +147,19 @@ class Elemwise(Op):
     def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
         host = self.scalar_op.host
         kinds = [v.type for v in node.inputs]
-        if host is None or any(k.dtype not in DISCRETE or k.ndim > 1 for k in kinds):  # type: ignore[attr-defined]
+        if host is None or any(k.dtype not in DISCRETE or k.ndim > 1 for k in kinds):
             return None
-        at = [0 if all(k.broadcastable) else position for k in kinds]  # type: ignore[attr-defined]
+        at = [0 if all(k.broadcastable) else position for k in kinds]
         return host(*(ctx.value(v, p) for v, p in zip(node.inputs, at, strict=True)))
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         if self.scalar_op is SECOND:  # of the first argument only the shape counts
-            return cast_expr(E.load(node.inputs[1], indices), node.outputs[0].type.dtype)  # type: ignore[attr-defined]
+            return cast_expr(E.load(node.inputs[1], indices), node.outputs[0].type.dtype)
         args = [E.load(v, indices) for v in node.inputs]
-        return self.scalar_op.apply(args, node.outputs[0].type.dtype)  # type: ignore[attr-defined]
+        return self.scalar_op.apply(args, node.outputs[0].type.dtype)
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        result = node.outputs[0].type.dtype  # type: ignore[attr-defined]
+        result = node.outputs[0].type.dtype
         wide = "float32" if result == "float16" else result
         wanted = self.scalar_op.operand_dtypes(
             ["float32" if x.dtype == "float16" else str(x.dtype) for x in inputs], wide

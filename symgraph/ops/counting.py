@@ -59,7 +59,7 @@ class Bincount(Op):
     def assemble(self, node: Apply, ctx: Context) -> list[Write]:
         x, weights, length = node.inputs
         out = node.outputs[0]
-        dtype = out.type.dtype  # type: ignore[attr-defined]
+        dtype = out.type.dtype
         size = ctx.value(length)
         k = E.index(size)
         zero = E.const(0, "float32" if dtype == "float16" else dtype)

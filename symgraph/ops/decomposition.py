@@ -71,7 +71,7 @@ def _precise(*dtypes: str) -> str:
 
 
 def _typed(node: Apply, *values: Any) -> list[np.ndarray]:
-    return [np.asarray(v, o.type.dtype) for v, o in zip(values, node.outputs, strict=True)]  # type: ignore[attr-defined]
+    return [np.asarray(v, o.type.dtype) for v, o in zip(values, node.outputs, strict=True)]
 
 
 @dataclass(frozen=True)

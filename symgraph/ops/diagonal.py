@@ -131,7 +131,7 @@ class SpreadDiagonal(Op):
         assert sizes is not None
         at = [E.ZERO if n is E.ONE else E.index(n) for n in sizes]
         x = node.inputs[0]
-        zero = E.const(0, "float32" if x.type.dtype == "float16" else x.type.dtype)  # type: ignore[attr-defined]
+        zero = E.const(0, "float32" if x.type.dtype == "float16" else x.type.dtype)
         clear = Write(tuple(i for i in at if isinstance(i, Index)), tuple(at), zero)
         source = [E.ZERO if n is E.ONE else E.index(n) for n in ctx.shape(x)]
         *outer, k = source
@@ -140,7 +140,7 @@ class SpreadDiagonal(Op):
         inner = {self.axis1: E.add(k, row), self.axis2: E.add(k, column)}
         target = tuple(inner[a] if a in inner else next(rest) for a in range(len(sizes)))
         loops = tuple(i for i in source if isinstance(i, Index))
-        value = cast_expr(E.load(x, source), x.type.dtype)  # type: ignore[attr-defined]
+        value = cast_expr(E.load(x, source), x.type.dtype)
         return [clear, Write(loops, target, value)]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:

@@ -43,7 +43,6 @@ class AdvancedSubtensor(Selection):
     out of range raises IndexError when called.
     """
 
-
     def normalized(self, indices: Sequence[Any], x: Any) -> list[Any]:
         slots = self.slots()
         ndim = max(i.ndim for i, slot in zip(indices, slots, strict=True) if slot is Slot.ARRAY)
@@ -137,10 +136,10 @@ class AdvancedSubtensor(Selection):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         x, *index = node.inputs
-        dtype: str = x.type.dtype  # type: ignore[attr-defined]
+        dtype: str = x.type.dtype
         where = self.layout(x, index, ctx).place(indices)
         value: Expr = E.load(x, where)
-        for position, one in zip(where, x.type.broadcastable, strict=True):  # type: ignore[attr-defined]
+        for position, one in zip(where, x.type.broadcastable, strict=True):
             if one and E.is_checked(position):
                 # a load from an axis of size 1 drops its index: keep the check of it
                 inside = E.compare("eq", position, E.ZERO)

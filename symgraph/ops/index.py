@@ -306,7 +306,7 @@ class Subtensor(Selection):
 
     def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
         x = node.inputs[0]
-        if x.type.ndim != 1 or x.type.dtype not in INTEGERS:  # type: ignore[attr-defined]
+        if x.type.ndim != 1 or x.type.dtype not in INTEGERS:
             return None
         (r,) = self.runs(x, node.inputs[1:], ctx)
         at = r.start if r.size is None else E.add(r.start, E.mul(r.step, position))
@@ -379,7 +379,7 @@ class Increment(Op):
 
         fits = [
             Check(E.compare("eq", size, wanted), facts, fail)
-            for size, wanted, one in zip(sizes, region, y.type.broadcastable, strict=True)  # type: ignore[attr-defined]
+            for size, wanted, one in zip(sizes, region, y.type.broadcastable, strict=True)
             if not one and size is not wanted
         ]
         return self.selection.checks(node, x, indices, ctx) + fits
@@ -392,7 +392,7 @@ class Increment(Op):
         target = region.place(inside)
         value: Expr = E.load(y, inside)
         if not self.set_instead_of_inc:
-            dtype = out.type.dtype  # type: ignore[attr-defined]
+            dtype = out.type.dtype
             value = cast_expr(ADD.apply([E.load(out, target), value], dtype), dtype)
         return [
             Write(everywhere, everywhere, E.load(x, everywhere)),

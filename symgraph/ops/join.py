@@ -116,7 +116,7 @@ class Join(Op):
         return checks_of(conditions, tuple(n for s in shapes for n in s), fail)
 
     def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
-        if node.outputs[0].type.ndim != 1 or node.outputs[0].type.dtype not in DISCRETE:  # type: ignore[attr-defined]
+        if node.outputs[0].type.ndim != 1 or node.outputs[0].type.dtype not in DISCRETE:
             return None
         for x in node.inputs:
             length = ctx.shape(x)[0]
@@ -128,7 +128,7 @@ class Join(Op):
         return None
 
     def assemble(self, node: Apply, ctx: Context) -> list[Write]:
-        dtype = node.outputs[0].type.dtype  # type: ignore[attr-defined]
+        dtype = node.outputs[0].type.dtype
         (sizes,) = self.infer_shape(node, ctx)
         assert sizes is not None
         start: Expr = E.ZERO
@@ -144,7 +144,7 @@ class Join(Op):
         return writes
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        dtype = node.outputs[0].type.dtype  # type: ignore[attr-defined]
+        dtype = node.outputs[0].type.dtype
         return [np.concatenate([x.astype(dtype) for x in inputs], axis=self.axis)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:

@@ -103,7 +103,7 @@ class Dot(Op):
 
     def lowering(self, node: Apply, ctx: Context) -> LibraryCall:
         x, y = node.inputs
-        dtype: str = x.type.dtype  # type: ignore[attr-defined]
+        dtype: str = x.type.dtype
         left, right = ctx.shape(x), ctx.shape(y)
         rows = left[self.batch : len(left) - self.inner]
         inner = right[self.batch : self.batch + self.inner]

@@ -28,7 +28,6 @@ from symgraph.ops.elementwise import (
 from symgraph.ops.reduce import argmax, sum
 from symgraph.ops.softmax import CrossentropySoftmax1Hot, LogSoftmax, OneForEach, Softmax
 from symgraph.ops.structure import shape_i
-from symgraph.ops.structure import shape_i
 from symgraph.types import FLOATS, float_of
 from symgraph.variable import as_tensor_variable
 

@@ -166,7 +166,7 @@ class _Pooling(Op):
         shapes = {"out0": self.infer_shape(node, ctx)[0]}
         shapes |= {f"in{i}": ctx.shape(v) for i, v in enumerate(arrays)}
         flat = {n: (E.product(s[:-2]), *s[-2:]) for n, s in shapes.items()}  # type: ignore[index]
-        dtype: str = arrays[0].type.dtype  # type: ignore[attr-defined]
+        dtype: str = arrays[0].type.dtype
         return LibraryCall(self.kernel_name, dtype, params, arrays, flat)
 
     def _taps(

@@ -26,7 +26,7 @@ class BuildContext:
         if isinstance(variable, Constant):
             return tuple(E.const(size) for size in variable.data.shape)
         kind, node = variable.type, variable.owner
-        small = kind.ndim == 1 and kind.dtype in DISCRETE  # type: ignore[attr-defined]
+        small = kind.ndim == 1 and kind.dtype in DISCRETE
         if node is not None and small and self.depth:
             inner = BuildContext(self.depth - 1)
             sizes = node.op.infer_shape(node, inner)[variable.index or 0]

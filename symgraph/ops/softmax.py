@@ -95,7 +95,7 @@ class Softmax(Op):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         (x,) = node.inputs
-        dtype = _wide(x.type.dtype)  # type: ignore[attr-defined]
+        dtype = _wide(x.type.dtype)
         below, total = _shifted(x, indices[0], ctx.shape(x)[1], indices[1])
         return TRUE_DIV.apply((EXP.apply((below,), dtype), total), dtype)
 
@@ -132,7 +132,7 @@ class SoftmaxGrad(Op):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         g, s = node.inputs
-        dtype = _wide(s.type.dtype)  # type: ignore[attr-defined]
+        dtype = _wide(s.type.dtype)
         row, k = indices[0], E.index(ctx.shape(s)[1])
 
         def at(v: Any, column: Expr) -> Expr:
@@ -170,7 +170,7 @@ class LogSoftmax(Op):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         (x,) = node.inputs
-        dtype = _wide(x.type.dtype)  # type: ignore[attr-defined]
+        dtype = _wide(x.type.dtype)
         below, total = _shifted(x, indices[0], ctx.shape(x)[1], indices[1])
         return SUB.apply((below, LOG.apply((total,), dtype)), dtype)
 
@@ -306,7 +306,7 @@ class CrossentropySoftmax1Hot(Op):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         x, y = node.inputs
-        dtype = _wide(x.type.dtype)  # type: ignore[attr-defined]
+        dtype = _wide(x.type.dtype)
         classes = ctx.shape(x)[1]
         below, total = _shifted(x, indices[0], classes, _label(y, indices[0], classes))
         # the differences first: they are exact for large x
@@ -353,7 +353,7 @@ class CrossentropySoftmax1HotGrad(Op):
 
     def compute(self, node: Apply, indices: Sequence[Expr], ctx: Context) -> Expr:
         g, x, y = node.inputs
-        dtype = _wide(x.type.dtype)  # type: ignore[attr-defined]
+        dtype = _wide(x.type.dtype)
         row, column = indices
         (rows, classes), (labels,) = ctx.shape(x), ctx.shape(y)
         label, scale = _label(y, row, classes), cast_expr(E.load(g, (row,)), dtype)

@@ -227,7 +227,7 @@ class Cumulate(Op):
 
     def assemble(self, node: Apply, ctx: Context) -> list[Write]:
         x = node.inputs[0]
-        dtype = x.type.dtype  # type: ignore[attr-defined]
+        dtype = x.type.dtype
         row = ADD if self.mode == "add" else MUL
 
         def first(at: Sequence[Expr]) -> Expr:
@@ -292,7 +292,7 @@ class Recurrence(Op):
 
     def assemble(self, node: Apply, ctx: Context) -> list[Write]:
         b, a = node.inputs
-        dtype = b.type.dtype  # type: ignore[attr-defined]
+        dtype = b.type.dtype
 
         def first(at: Sequence[Expr]) -> Expr:
             return cast_expr(E.load(b, at), dtype)

@@ -81,7 +81,7 @@ class Product:
             if pattern_of(result) == wanted:
                 break
             result = Elemwise(SECOND)(model, result)
-        return T.cast(result, node.outputs[0].type.dtype)  # type: ignore[attr-defined]
+        return T.cast(result, node.outputs[0].type.dtype)
 
 
 def product_of(variable: Variable) -> Product:
@@ -392,7 +392,7 @@ def _cancel(node: Apply) -> Replacement:
             wanted = node.outputs[0].type
             if pattern_of(result) != pattern_of(node.outputs[0]):
                 result = Elemwise(SECOND)(p, result)
-            return T.cast(result, wanted.dtype)  # type: ignore[attr-defined,no-any-return]
+            return T.cast(result, wanted.dtype)  # type: ignore[no-any-return]
     return None
 
 

@@ -65,7 +65,7 @@ def _log_through_views(node: Apply) -> Replacement:
     for operand in below.inputs:
         number = constant_value(operand)
         if number is not None:
-            inputs.append(constant(np.asarray(number, operand.type.dtype)))  # type: ignore[attr-defined]
+            inputs.append(constant(np.asarray(number, operand.type.dtype)))
         elif pattern_of(operand) == pattern_of(variable):
             inputs.append(rearranged(operand, views))
         else:
@@ -99,7 +99,7 @@ def _log_sum_exp(node: Apply) -> Replacement:
     assert total.inputs[0].owner is not None
     arg, op = total.inputs[0].owner.inputs[0], total.op
     assert isinstance(op, Reduce)
-    if arg.type.dtype != op.dtype or is_shifted(arg):  # type: ignore[attr-defined]
+    if arg.type.dtype != op.dtype or is_shifted(arg):
         return None
     top = R.max(arg, axis=op.axis)
     finite = T.switch(T.isinf(top), T.cast(0, top.dtype), top)  # inf - inf is not a number

@@ -34,11 +34,11 @@ def is_float(variable: Variable) -> bool:
 
 
 def dtype_of(variable: Variable) -> str:
-    return str(variable.type.dtype)  # type: ignore[attr-defined]
+    return str(variable.type.dtype)
 
 
 def pattern_of(variable: Variable) -> tuple[bool, ...]:
-    return tuple(variable.type.broadcastable)  # type: ignore[attr-defined]
+    return tuple(variable.type.broadcastable)
 
 
 def _is_constant(variable: Variable) -> bool:
