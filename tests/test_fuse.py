@@ -173,3 +173,42 @@ def test_an_error_of_a_chain_of_indices_names_the_inner_one() -> None:
     with pytest.raises(IndexError, match="index 7") as caught:
         called([v, i, j], out, np.arange(3.0), np.array([0, 1]), np.array([7]))
     assert "into i" in str(caught.value)
+
+
+# ---- several stores in one kernel
+
+
+def test_neighbours_over_the_same_loops_are_joined() -> None:
+    """An expensive result that two others need is stored and used from the register."""
+    shared_value = T.tanh(x)
+    (kernel,) = kernels([T.exp(shared_value), T.sin(shared_value), shared_value])
+    assert len(kernel.stores) == 3
+    text = source([x], [T.exp(shared_value), T.sin(shared_value), shared_value])
+    assert text.count("tanh(") == 1
+    assert text.count("= in") == 1
+
+
+def test_a_result_read_at_other_places_is_not_joined() -> None:
+    t = T.tanh(x)
+    assert len(kernels([t, T.exp(t[::-1])])) == 2
+    assert len(kernels([t, T.exp(t.T)])) == 2
+
+
+def test_what_has_nothing_in_common_is_not_joined() -> None:
+    assert len(kernels([T.tanh(x), T.exp(y)])) == 2
+
+
+def test_a_place_that_a_result_decides_is_not_joined() -> None:
+    n = T.lscalar("n")
+    m = T.switch(n > 3, n, n * n) + T.iround(T.exp(x.sum() * 0))
+    f = symgraph.function([x, n], [m, x.flatten()[m]], mode=Options(target="python"))
+    data = np.arange(12.0).reshape(3, 4)
+    assert [int(v) for v in f(data, 2)] == [5, 5]
+
+
+def test_the_gradient_of_a_chain_takes_few_kernels() -> None:
+    s = T.dscalar("s")
+    v = s
+    for _ in range(300):
+        v = T.tanh(v) * 1.01
+    assert len(kernels([v, symgraph.grad(v, s)])) <= 20  # of some 1,200 functions

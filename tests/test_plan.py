@@ -28,8 +28,15 @@ def function(inputs: Sequence[Any], outputs: Any, target: str = "python", **more
 # ---- the arena
 
 
+@pytest.mark.parametrize("greedy", [1000, 0])
 @given(items)
-def test_places_of_the_living_do_not_overlap(found: list[Any]) -> None:
+def test_places_of_the_living_do_not_overlap(greedy: int, found: list[Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("symgraph.compile.arena.GREEDY", greedy)
+        check_places(found)
+
+
+def check_places(found: list[Any]) -> None:
     spans = {k: span for k, (span, _) in enumerate(found)}
     sizes = {k: size for k, (_, size) in enumerate(found)}
     places, total = arrange(spans, sizes)
@@ -49,8 +56,10 @@ def test_the_arena_is_no_larger_than_everything_side_by_side(found: list[Any]) -
     assert total <= sum(-(-n // ALIGN) * ALIGN for _, n in found)
 
 
-def test_a_chain_of_results_takes_two_places() -> None:
+@pytest.mark.parametrize("greedy", [1000, 0])
+def test_a_chain_of_results_takes_two_places(greedy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each result dies when the next is there."""
+    monkeypatch.setattr("symgraph.compile.arena.GREEDY", greedy)
     spans = {k: (k, k + 1) for k in range(10)}
     assert arrange(spans, dict.fromkeys(spans, 100))[1] == 2 * 128
 

@@ -8,7 +8,7 @@ that are a prefix of the loops around the load, so that the printer can compute 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from symgraph import expr as E
@@ -19,6 +19,7 @@ from symgraph.graph import Apply, LibraryCall, Shape, Variable
 from symgraph.types import TensorType
 
 MAX_CALLS = 150  # a kernel that is larger is cut: compile time grows faster than its size
+MAX_STORES = 40  # likewise, and every store is an operand
 CHEAP = 4  # a result of at most this cost and one load is computed again rather than stored
 
 Nest = tuple[Index, ...]
@@ -204,11 +205,13 @@ class _Fuser:
             if used:
                 self.place(node, 2 * position)
         commits = [k for k, s in self.sinks.items() if s.is_update]
-        work = [w for w in self.work if w not in set(commits)]
+        apart = set(commits)
+        work = [w for w in self.work if w not in apart]
         for item in self.work:
             if isinstance(item, Kernel):
                 item.resolve()
         work.sort(key=lambda w: w.position)
+        work = _merge_maps(work, self.views)
         return Fused(work, commits, self.stored_as, self.views, self.materialized)
 
     # -- one node ---------------------------------------------------------------------------------
@@ -332,6 +335,69 @@ def _labelled(value: Expr, label: int, given: Sequence[Expr]) -> Expr:
             position, size, _ = new[expr].args
             new[expr] = E.checked(position, size, label)
     return new[value]
+
+
+def _merge_maps(work: Sequence[Work], views: Mapping[Variable, Variable]) -> list[Work]:
+    """Join neighbours that run over the same loops into one kernel with several stores.
+
+    What the first stores and the second loads at the same place stays in a register.
+    """
+    merged: list[Work] = []
+    for item in work:
+        last = merged[-1] if merged else None
+        if isinstance(item, Kernel) and isinstance(last, Kernel):
+            stores = _continued(last, item, views)
+            if stores is not None:
+                last.stores += stores
+                last.nodes += [n for n in item.nodes if n not in last.nodes]
+                last.calls += item.calls
+                continue
+        merged.append(item)
+    return merged
+
+
+def _continued(
+    first: Kernel, second: Kernel, views: Mapping[Variable, Variable]
+) -> list[tuple[Variable, tuple[Expr, ...], Expr]] | None:
+    """The stores of `second` in terms of `first`'s loops and values; None if they do not fit."""
+    if len(first.loops) != len(second.loops) or first.calls + second.calls > MAX_CALLS:
+        return None
+    if any(a.extent is not b.extent for a, b in zip(first.loops, second.loops, strict=True)):
+        return None
+    if first.ordered or second.ordered or len(first.stores) >= MAX_STORES:
+        return None
+    roots = [e for _, target, value in second.stores for e in (*target, value)]
+    every = E.walk([e for _, target, value in first.stores for e in (*target, value)] + roots)
+    if any(type(e) is Fold for e in every):
+        return None
+    made = {variable for variable, _, _ in first.stores}
+    if made & {variable for variable, _, _ in second.stores}:
+        return None
+    if any(leaf.head[0] in made for leaf in leaves(roots)):
+        return None
+    loops: dict[Expr, Expr] = dict(zip(second.loops, first.loops, strict=True))
+    values: dict[Expr, Expr] = {
+        E.load(variable, target): value for variable, target, value in first.stores
+    }
+    shares = {e.head for e in E.walk(values.values()) if type(e) is Load} | made
+    stores, is_related = [], False
+    for variable, target, value in second.stores:
+        exprs = []
+        for expr in (*target, value):
+            expr = E.substitute(expr, loops)
+            loads = [e for e in E.walk([expr]) if type(e) is Load]
+            is_related = is_related or any(e.head in shares for e in loads)
+            if any(_root(e.head, views) in made and e not in values for e in loads):
+                return None
+            exprs.append(E.substitute(expr, values))
+        stores.append((variable, tuple(exprs[:-1]), exprs[-1]))
+    return stores if is_related else None
+
+
+def _root(variable: Variable, views: Mapping[Variable, Variable]) -> Variable:
+    while variable in views:
+        variable = views[variable]
+    return variable
 
 
 def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:

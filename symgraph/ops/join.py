@@ -153,9 +153,7 @@ class Join(Op):
             return [x.zeros_like("floatX") for x in inputs]
         lengths = MakeVector("int64")(*(shape_i(x, self.axis) for x in inputs))
         return [
-            x.zeros_like("floatX")
-            if x.dtype in DISCRETE
-            else rebroadcast(Piece(self.axis, k)(g, lengths), x.broadcastable)
+            rebroadcast(Piece(self.axis, k)(g, lengths), x.broadcastable)
             for k, x in enumerate(inputs)
         ]
 
