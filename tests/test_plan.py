@@ -70,7 +70,7 @@ def live_places(f: Any) -> list[tuple[int, int, int, int]]:
     bound = program.current
     offsets = {base: offset for base, offset in bound.offsets}
     found = []
-    for root, (first, last) in program.lifetimes.items():
+    for root, (first, last) in program.binder.lifetimes.items():
         size = int(np.prod(bound.shapes[root], dtype=int)) * np.dtype(root.type.dtype).itemsize
         start = offsets[program.base[root]]
         found.append((first, last, start, start + size))
@@ -273,11 +273,11 @@ def test_most_functions_have_one_segment() -> None:
 
 def test_new_sizes_are_bound_without_compiling() -> None:
     f = function([x], T.tanh(x).sum(1))
-    kernels = [id(k) for k in f._compiled.program.kernels]
+    kernels = [id(k) for k in f._compiled.program.binder.kernels]
     for rows in (3, 0, 5, 3):
         value = np.random.rand(rows, 4)
         np.testing.assert_allclose(f(value), np.tanh(value).sum(1))
-    assert kernels == [id(k) for k in f._compiled.program.kernels]
+    assert kernels == [id(k) for k in f._compiled.program.binder.kernels]
 
 
 def late_mismatches() -> list[Any]:

@@ -277,7 +277,6 @@ class _MethodDefinition(ctypes.Structure):
 
 
 _METH_FASTCALL = 0x0080
-_kept: list[_MethodDefinition] = []
 
 
 @cache
@@ -291,7 +290,8 @@ def _entry() -> Callable[[int, int, int], int]:
 
     place = kernels.load("the driver", compile_driver, "driver")
     definition = _MethodDefinition(b"walk", place, _METH_FASTCALL, b"Walk a table of steps.")
-    _kept.append(definition)
+    # For ever: the interpreter may let go of the function after all modules, and looks there then.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))
     make: Any = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

@@ -92,12 +92,17 @@ class Step:
     library: LibraryStage | None = None
     loops: LoopNest | None = None
 
-    @property
-    def writes(self) -> int:
-        """How many of the operands, from the first, are written."""
+    def touched(self) -> list[Variable]:
+        """The roots of the memory that it reads or writes."""
+        return [root for root, _ in self.operands if isinstance(root, Variable)]
+
+    def written(self) -> list[Variable]:
+        """The roots of the memory that it writes: its first operands."""
         if self.library is not None:
-            return sum(not n.startswith(("in", "work")) for n in self.library.stage.operands)
-        return len({o for o, _, _ in self.loops.stores}) if self.loops else 1
+            names = self.library.stage.operands
+            return self.touched()[: sum(not name.startswith(("in", "work")) for name in names)]
+        assert self.loops is not None
+        return self.touched()[: len({operand for operand, _, _ in self.loops.stores})]
 
     def host(self) -> list[Expr]:
         """Every host expression that binding this step needs."""
@@ -106,13 +111,28 @@ class Step:
             exprs += [self.extent, self.grain]
         return exprs + (self.library.host() if self.library is not None else [])
 
+    def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
+        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes."""
+        if self.library is not None:
+            return self.library.bind(value)
+        assert self.extent is not None and self.grain is not None
+        sizes = [int(value[e]) for e in self.sizes]
+        return sizes, value[self.extent], value[self.grain], self.workspace
+
 
 @dataclass(eq=False)
 class PythonStep:
-    """A node that runs in Python; inputs are arrays of these layouts."""
+    """A node that runs in Python; inputs are arrays of these layouts, results go to these roots."""
 
     node: Apply
     inputs: list[tuple[Variable, Layout, Shape]]
+    roots: list[Variable]
+
+    def touched(self) -> list[Variable]:
+        return [at.root for _, at, _ in self.inputs] + self.roots
+
+    def written(self) -> list[Variable]:
+        return self.roots
 
     def host(self) -> list[Expr]:
         return [e for _, at, shape in self.inputs for e in (*shape, at.offset, *at.strides)]
@@ -137,6 +157,15 @@ class Plan:
     late: list[Variable]  # results that later segments read sizes from
     layouts: dict[Variable, Layout]
     sizes: Sizes
+
+    def size_exprs(self, root: Variable) -> list[Expr]:
+        """What must be known to allocate `root`; nothing if only its step can tell."""
+        if root in self.unsized:
+            return []
+        return size_exprs(root, self.temporaries, self.scratch, self.slots)
+
+    def native_steps(self) -> list[Step]:
+        return [step for step in self.steps if isinstance(step, Step)]
 
 
 def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
@@ -254,12 +283,11 @@ class _Planner:
         else:
             node = item.node
             inputs = [(v, self.layout(v), self.shape(v)) for v in node.inputs]
-            for output in node.outputs:
-                self.layout(output)
-                if output in self.sizes.unsized:
-                    self.unsized.add(output)
-                    self.temporaries.pop(output, None)
-            self.steps.append(PythonStep(node, inputs))
+            roots = [self.layout(output).root for output in node.outputs]
+            for output in self.sizes.unsized.intersection(node.outputs):
+                self.unsized.add(output)
+                self.temporaries.pop(output, None)
+            self.steps.append(PythonStep(node, inputs, roots))
 
     def native(self, nest: LoopNest, printed: Printed) -> Step:
         operands: list[tuple[Variable | str, Expr]] = [(o.root, o.offset) for o in printed.operands]
@@ -313,7 +341,7 @@ class _Planner:
             if reads & made or any(self.layout(v).root in made for v in reads):
                 segments.append((start, position))
                 start, made = position, set()
-            made.update(self._made(step))
+            made.update(step.written())
         segments.append((start, len(self.steps)))
         return segments, list(late)
 
@@ -329,21 +357,25 @@ class _Planner:
                     found.setdefault(variable)
         return list(found)
 
-    def _made(self, step: Step | PythonStep) -> list[Variable]:
-        if isinstance(step, PythonStep):
-            return [self.layout(v).root for v in step.node.outputs]
-        return [v for v, _ in step.operands[: step.writes] if isinstance(v, Variable)]
-
     def _host(self, step: Step | PythonStep) -> list[Expr]:
         """What must be known before the step: its own parameters and the sizes of its results."""
         exprs = step.host()
-        for variable in self._made(step):
-            shape = self.temporaries.get(variable, self.slots.get(variable, ()))
-            if variable not in self.unsized:
-                exprs += shape
-            if variable in self.scratch:
-                exprs += [e for size in self.scratch[variable].shapes.values() for e in size]
+        for root in step.written():
+            if root not in self.unsized:
+                exprs += size_exprs(root, self.temporaries, self.scratch, self.slots)
         return exprs
+
+
+def size_exprs(
+    root: Variable,
+    temporaries: Mapping[Variable, Shape],
+    scratch: Mapping[Variable, Scratch],
+    slots: Mapping[Variable, Shape],
+) -> list[Expr]:
+    """What must be known to allocate the memory of `root`."""
+    if root in scratch:
+        return [e for shape in scratch[root].shapes.values() for e in shape]
+    return list(temporaries.get(root, slots.get(root, ())))
 
 
 def _target(sink: Sink) -> Variable:

@@ -15,58 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from symgraph import expr as E
-from symgraph.compile import cache, driver
-from symgraph.compile.arena import Arena, Lifetime, arrange
-from symgraph.compile.host import compile_host, compile_key, leaves
-from symgraph.compile.plan import ERRORS, WORKSPACE, Plan, PythonStep, Step, dense_strides
+from symgraph.compile import driver
+from symgraph.compile.arena import Arena
+from symgraph.compile.binding import Binder, Bound, Tables, address, empty
+from symgraph.compile.host import compile_host
+from symgraph.compile.plan import WORKSPACE, Plan, PythonStep, Step, dense_strides
 from symgraph.errors import explain
-from symgraph.expr import Check, Expr
-from symgraph.graph import Apply, Constant, Variable
+from symgraph.graph import Apply, Variable
 from symgraph.types import DISCRETE
 
-SMALL = 2048  # bytes: smaller arguments and results are copied through memory of our own
 KEPT = 64  # sets of sizes whose tables are kept
-
-
-class _Tables:
-    """One segment, bound to concrete sizes."""
-
-    def __init__(self, steps: list[Any], operands: list[Any], sizes: list[int]) -> None:
-        self.steps = np.array(steps, np.int64).reshape(-1, 6)
-        self.operands = np.array(operands, np.int64).reshape(-1, 2)
-        self.sizes = np.array(sizes or [0], np.int64)
-        self.pointers = np.zeros(len(self.operands), np.int64)
-        self.native: driver.Program | None = None
-
-
-class _Bound:
-    """Everything that follows from one set of sizes."""
-
-    def __init__(self) -> None:
-        self.tables: list[_Tables] = []
-        self.shapes: dict[Variable, tuple[int, ...]] = {}  # of slots, temporaries and scratch
-        self.offsets: list[tuple[int, int]] = []  # (base, offset in the arena)
-        self.arena = 0
-        self.workspace = 0
-        self.stages: list[np.ndarray | None] = []  # small inputs are copied through these
-        self.results: list[np.ndarray | None] = []  # small outputs are made here and copied
-        self.fixed: list[tuple[int, int]] = []  # (base, address) of both
-        self.moving: list[tuple[np.ndarray, int, int, int]] = []  # operands at moving offsets
-
-    def hold_small(self, program: Program, arrays: Sequence[np.ndarray]) -> None:
-        """Memory of our own for small arguments and results: copying costs less than addresses."""
-
-        def hold(variable: Variable, shape: tuple[int, ...]) -> np.ndarray | None:
-            if _nbytes(variable, shape) > SMALL:
-                return None
-            array = np.empty(shape, variable.type.dtype)
-            self.fixed.append((program.base[variable], _address(array)))
-            return array
-
-        pairs = zip(program.inputs, arrays[: len(program.inputs)], strict=True)
-        self.stages = [hold(v, a.shape) for v, a in pairs]
-        self.results = [hold(slot, self.shapes[slot]) for slot in program.output_slots]
 
 
 class Program:
@@ -84,16 +42,11 @@ class Program:
         self.plan, self.inputs, self.shared = plan, list(inputs), list(shared)
         self.output_slots = list(slots)
         self.update_slots = list(updates)  # (shared variable, slot)
-        self.target = target
-        self.kernels = [
-            cache.build(s.source, target) if isinstance(s, Step) else None for s in plan.steps
-        ]
+        self.binder = Binder(plan, inputs, shared, target)
+        self.base, self.bases, self.errors = self.binder.base, self.binder.bases, self.binder.errors
         self.lock = threading.RLock()
-        self._number_bases()
-        self.sources = {v: k for k, v in enumerate([*self.inputs, *self.shared, *plan.late])}
-        self._prepare_host()
-        self.bound: OrderedDict[Any, _Bound] = OrderedDict()
-        self.current: _Bound | None = None
+        self.bound: OrderedDict[Any, Bound] = OrderedDict()
+        self.current: Bound | None = None
         self.current_key: Any = None
         self.arena = Arena()
         self.workspace = Arena()
@@ -101,224 +54,33 @@ class Program:
         self.pointed: list[Any] = [None] * len(self.shared)
         self.arrays: list[Any] = []  # what sizes are read from: those of the current call
 
-    def _number_bases(self) -> None:
-        plan = self.plan
-        roots: list[Variable | str] = [ERRORS, WORKSPACE, *self.inputs, *self.shared]
-        roots += [*plan.slots, *plan.temporaries, *plan.scratch, *plan.unsized]
-        constants: dict[Variable, None] = {}
-        for step in plan.steps:
-            used = (
-                [at.root for _, at, _ in step.inputs]
-                if isinstance(step, PythonStep)
-                else [root for root, _ in step.operands]
-            )
-            constants.update((r, None) for r in used if isinstance(r, Constant))
-        roots += list(constants)
-        self.base: dict[Any, int] = {}
-        for root in roots:
-            self.base.setdefault(root, len(self.base))
-        self.bases = np.zeros(len(self.base), np.int64)
-        self.errors = np.zeros(4, np.int64)
-        self.bases[self.base[ERRORS]] = self.errors.ctypes.data
-        self.constants = []
-        for variable in constants:
-            data = np.ascontiguousarray(variable.data)  # type: ignore[attr-defined]
-            self.constants.append(data)
-            self.bases[self.base[variable]] = data.ctypes.data
-        self.lifetimes = self._lifetimes()
+    # -- memory -----------------------------------------------------------------------------------
 
-    def _lifetimes(self) -> dict[Variable, Lifetime]:
-        """First and last step that touches each temporary."""
-        plan = self.plan
-        spans: dict[Variable, Lifetime] = {}
-        for position, step in enumerate(plan.steps):
-            if isinstance(step, PythonStep):
-                touched: list[Any] = [at.root for _, at, _ in step.inputs]
-                touched += [plan.layouts[v].root for v in step.node.outputs if v in plan.layouts]
-            else:
-                touched = [root for root, _ in step.operands]
-            for root in touched:
-                if root in plan.temporaries or root in plan.scratch:
-                    first, _ = spans.get(root, (position, position))
-                    spans[root] = (first, position)
-        return spans
-
-    def _prepare_host(self) -> None:
-        """The host code of each segment, and the checks that it can make."""
-        plan = self.plan
-        self.host_exprs: list[list[Expr]] = []
-        self.checks: list[list[tuple[Apply, Check]]] = [[] for _ in plan.segments]
-        made_in = {}
-        for k, (first, last) in enumerate(plan.segments):
-            for step in plan.steps[first:last]:
-                roots = (
-                    [plan.layouts[v].root for v in step.node.outputs]
-                    if isinstance(step, PythonStep)
-                    else [r for r, _ in step.operands[: step.writes]]
-                )
-                made_in.update({r: k for r in roots if r not in made_in})
-        self.made_in = made_in
-        for node, check in plan.sizes.checks:
-            needs = [leaf.head[0] for leaf in E.walk([check.holds, *check.facts])
-                     if type(leaf) in (E.Dim, E.Item)]  # fmt: skip
-            late = [v for v in needs if v not in self.sources or v.owner is not None]
-            if any(v not in self.sources for v in late):
-                continue  # about a result that nothing needs
-            at = max((made_in[plan.layouts[v].root] + 1 for v in late), default=0)
-            if at < len(plan.segments):
-                self.checks[at].append((node, check))
-        every: list[Expr] = []
-        for k, (first, last) in enumerate(plan.segments):
-            wanted: dict[Expr, None] = {}
-            for step in plan.steps[first:last]:
-                wanted.update(dict.fromkeys(step.host()))
-            for root in self._made(k):
-                wanted.update(dict.fromkeys(self._shape_exprs(root)))
-            for _, check in self.checks[k]:
-                wanted.update(dict.fromkeys([check.holds, *check.facts]))
-            if k == 0:  # results that no step makes: an output of size known from inputs alone
-                for root in plan.slots:
-                    if root not in made_in:
-                        wanted.update(dict.fromkeys(plan.slots[root]))
-            self.host_exprs.append(list(wanted))
-            every += wanted
-        self.hosts = [compile_host(exprs, self.sources) for exprs in self.host_exprs]
-        self.key = compile_key(leaves(every), self.sources) if not plan.late else None
-        self._find_moving(every)
-        self.layouts_of = {
-            step: compile_host(step.host(), self.sources)
-            for step in plan.steps
-            if isinstance(step, PythonStep)
-        }
-
-    def _find_moving(self, every: list[Expr]) -> None:
-        """Tell offsets that integers move (a minibatch's place) from what decides the tables.
-
-        When an integer changes, only these few are computed again: the tables of other calls fit
-        if nothing but offsets differs.
-        """
-        depends = {e for e in dict.fromkeys(every) if any(type(x) is E.Item for x in leaves([e]))}
-        steps = [step for step in self.plan.steps if isinstance(step, Step)]
-        offsets = dict.fromkeys(e for s in steps for _, e in s.operands if e in depends)
-        fixed = {e for s in steps for e in s.host()[len(s.operands) :]}
-        fixed |= {e for root in self.base for e in self._shape_exprs(root)}
-        self.moving = {e: k for k, e in enumerate(e for e in offsets if e not in fixed)}
-        deciding = [e for e in depends if e not in self.moving]
-        self.decide = compile_host([*self.moving, *deciding], self.sources)
-        sizes = [leaf for leaf in leaves(every) if type(leaf) is E.Dim]
-        self.shape_key = compile_key(sizes, self.sources)
-
-    def _made(self, segment: int) -> list[Any]:
-        return [r for r, k in self.made_in.items() if k == segment]
-
-    def _shape_exprs(self, root: Any) -> list[Expr]:
-        plan = self.plan
-        if root in plan.unsized:
-            return []
-        if root in plan.scratch:
-            return [e for shape in plan.scratch[root].shapes.values() for e in shape]
-        return list(plan.temporaries.get(root, plan.slots.get(root, ())))
-
-    # -- binding ----------------------------------------------------------------------------------
-
-    def _bind(self, segment: int, arrays: list[Any], bound: _Bound) -> _Tables:
-        exprs = self.host_exprs[segment]
-        value = dict(zip(exprs, self.hosts[segment](arrays), strict=True))
-        for _node, check in self.checks[segment]:
-            if not value[check.holds]:
-                raise check.fail(*(value[fact] for fact in check.facts))
-        roots = self._made(segment)
-        if segment == 0:
-            roots = roots + [r for r in self.plan.slots if r not in self.made_in]
-        for root in roots:
-            self._bind_shape(root, value, bound)
-        steps: list[Any] = []
-        operands: list[Any] = []
-        moving: list[tuple[int, int, int]] = []
-        sizes: list[int] = []
-        first, last = self.plan.segments[segment]
-        for position in range(first, last):
-            step = self.plan.steps[position]
-            if isinstance(step, PythonStep):
-                continue
-            row = [0, len(operands), len(step.operands), len(sizes)]
-            kernel = self.kernels[position]
-            assert kernel is not None
-            row[0] = kernel.address if self.target == "cpu" else position
-            for root, offset in step.operands:
-                itemsize = 1 if isinstance(root, str) else _itemsize(root)
-                if offset in self.moving:
-                    moving.append((len(operands), self.moving[offset], itemsize))
-                operands.append((self.base[root], value[offset] * itemsize))
-            if step.library is not None:
-                numbers, extent, grain, workspace = step.library.bind(value)
-            else:
-                numbers = [int(value[e]) for e in step.sizes]
-                assert step.extent is not None and step.grain is not None
-                extent, grain = value[step.extent], value[step.grain]
-                workspace = step.workspace
-            sizes += numbers
-            steps.append((*row, max(extent, 0), max(grain, 1)))
-            bound.workspace = max(bound.workspace, workspace)
-        tables = _Tables(steps, operands, sizes)
-        bound.moving += [(tables.operands, row, k, itemsize) for row, k, itemsize in moving]
-        bound.tables.append(tables)
-        if self.target == "cpu" and len(steps):
-            tables.native = driver.Program(
-                tables.steps,
-                tables.operands,
-                tables.pointers,
-                tables.sizes,
-                self.bases,
-                self.errors,
-            )
-        return tables
-
-    def _bind_shape(self, root: Any, value: dict[Expr, int], bound: _Bound) -> None:
-        plan = self.plan
-        if root in plan.unsized:
-            return
-        if root in plan.scratch:
-            scratch = plan.scratch[root]
-            shapes = {n: tuple(value[e] for e in s) for n, s in scratch.shapes.items()}
-            bound.shapes[root] = tuple(scratch.size(shapes))
-        else:
-            exprs = plan.temporaries.get(root, plan.slots.get(root))
-            if exprs is not None:
-                bound.shapes[root] = tuple(value[e] for e in exprs)
-
-    def _activate(self, key: Any, arrays: list[Any]) -> _Bound:
+    def _activate(self, key: Any, arrays: list[Any]) -> Bound:
         """The tables for these sizes, made if need be, and memory for their temporaries."""
-        values = self.decide(arrays)
-        signature = (self.shape_key(arrays), values[len(self.moving) :])
+        signature, offsets = self.binder.signature(arrays)
         bound = self.bound.get(signature)
         if bound is None:
-            bound = _Bound()
-            for segment in range(len(self.plan.segments)):
-                self._bind(segment, arrays, bound)
-            spans = {r: s for r, s in self.lifetimes.items() if r in bound.shapes}
-            sizes = {r: _nbytes(r, bound.shapes[r]) for r in spans}
-            places, bound.arena = arrange(spans, sizes)
-            bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
-            bound.hold_small(self, arrays)
+            bound = self.binder.bind(arrays)
+            self.binder.hold_small(bound, arrays, self.output_slots)
             self.bound[signature] = bound
             if len(self.bound) > KEPT:
                 self.bound.popitem(last=False)
+        self.bound.move_to_end(signature)
         for operands, row, k, itemsize in bound.moving:
-            operands[row, 1] = values[k] * itemsize
+            operands[row, 1] = offsets[k] * itemsize
         self.current_key = key
-        if bound is self.current:
-            return bound
-        start = self.arena.reserve(bound.arena)
-        for base, offset in bound.offsets:
-            self.bases[base] = start + offset
-        for base, address in bound.fixed:
-            self.bases[base] = address
-        self._reserve_workspace(bound)
-        self.current = bound
+        if bound is not self.current:
+            start = self.arena.reserve(bound.arena)
+            for base, offset in bound.offsets:
+                self.bases[base] = start + offset
+            for base, place in bound.fixed:
+                self.bases[base] = place
+            self._reserve_workspace(bound)
+            self.current = bound
         return bound
 
-    def _reserve_workspace(self, bound: _Bound) -> None:
+    def _reserve_workspace(self, bound: Bound) -> None:
         if bound.workspace:
             place = self.workspace.reserve(bound.workspace * driver.workers())
             self.bases[self.base[WORKSPACE]] = place
@@ -334,9 +96,9 @@ class Program:
                 if array is not self.pointed[k]:
                     self._point(self.shared[k], array)
                     self.pointed[k] = array
-            if self.key is None:
+            if self.plan.late:
                 return self._call_staged(arrays)
-            key = self.key(arrays)
+            key = self.binder.key(arrays)
             bound = self.current
             if bound is None or key != self.current_key:
                 bound = self._activate(key, arrays)
@@ -349,7 +111,7 @@ class Program:
             for k, result in enumerate(bound.results):
                 if result is None:
                     slot = self.output_slots[k]
-                    result = _empty(slot, bound.shapes[slot])
+                    result = empty(slot, bound.shapes[slot])
                     self._point(slot, result)
                 results.append(result)
             if self.update_slots:
@@ -371,10 +133,10 @@ class Program:
 
     def _point(self, variable: Variable, array: np.ndarray) -> None:
         number = self.base[variable]
-        self.bases[number] = _address(array)
+        self.bases[number] = address(array)
         self.held[number] = array
 
-    def _place_updates(self, slots: Sequence[Variable], bound: _Bound) -> None:
+    def _place_updates(self, slots: Sequence[Variable], bound: Bound) -> None:
         """Memory for new values: the shared variable's own where that is planned and fits."""
         for slot in slots:
             shape = bound.shapes[slot]
@@ -385,7 +147,7 @@ class Program:
                 if self.held[self.base[slot]] is not old:
                     self._point(slot, old)
             else:
-                self._point(slot, _empty(slot, shape))
+                self._point(slot, empty(slot, shape))
 
     def _protect(self, array: np.ndarray) -> None:
         """Copy an argument that shares memory with a value that is about to be overwritten."""
@@ -394,7 +156,7 @@ class Program:
             if held is not None and np.may_share_memory(held, array):
                 self._point(variable, held.copy())
 
-    def _run_segment(self, segment: int, tables: _Tables, bound: _Bound) -> None:
+    def _run_segment(self, segment: int, tables: Tables, bound: Bound) -> None:
         first, last = self.plan.segments[segment]
         steps = self.plan.steps
         done = 0  # native steps of this segment
@@ -412,7 +174,7 @@ class Program:
             if tables.native is not None:
                 reached = tables.native.run(done, done + count)
             else:
-                functions: list[Any] = [k and k.function for k in self.kernels]
+                functions: list[Any] = [k and k.function for k in self.binder.kernels]
                 reached = driver.run_interpreted(
                     functions, tables.steps, tables.operands, tables.pointers, tables.sizes,
                     self.bases, self.errors, done, done + count,
@@ -421,14 +183,14 @@ class Program:
                 self._fail(position + reached - done)
             done, position = done + count, stop
 
-    def _run_staged(self, arrays: list[Any]) -> _Bound:
+    def _run_staged(self, arrays: list[Any]) -> Bound:
         """Bind and run segment by segment: later sizes are read from earlier results."""
-        bound = _Bound()
+        bound = Bound()
         memory: list[Any] = []
         arrays += [None] * len(self.plan.late)
         for segment in range(len(self.plan.segments)):
             before = set(bound.shapes)
-            tables = self._bind(segment, arrays, bound)
+            tables = self.binder.bind_segment(segment, arrays, bound)
             for root in set(bound.shapes) - before:
                 if root in self.plan.in_place:
                     self._place_updates([root], bound)
@@ -440,17 +202,17 @@ class Program:
             self._run_segment(segment, tables, bound)
             for variable in self.plan.late:
                 root = self.plan.layouts[variable].root
-                if self.made_in.get(root) == segment:
-                    arrays[self.sources[variable]] = self._view_late(variable, arrays, bound)
+                if self.binder.made_in.get(root) == segment:
+                    arrays[self.binder.sources[variable]] = self._view_late(variable, arrays, bound)
         return bound
 
-    def _view_late(self, variable: Variable, arrays: list[Any], bound: _Bound) -> np.ndarray:
+    def _view_late(self, variable: Variable, arrays: list[Any], bound: Bound) -> np.ndarray:
         at = self.plan.layouts[variable]
         held = self.held[self.base[at.root]]
         if variable in self.plan.unsized:
             return held  # type: ignore[no-any-return]
         exprs = [*self.plan.sizes.shape(variable), at.offset, *at.strides]
-        values = compile_host(exprs, self.sources)(arrays)
+        values = compile_host(exprs, self.binder.sources)(arrays)
         n = variable.type.ndim
         return self._array(variable, at.root, values[:n], values[n], values[n + 1 :])
 
@@ -477,7 +239,7 @@ class Program:
             memory[-low:], tuple(shape), tuple(s * dtype.itemsize for s in strides)
         )
 
-    def _run_python(self, step: PythonStep, bound: _Bound) -> None:
+    def _run_python(self, step: PythonStep, bound: Bound) -> None:
         segment_values = self._python_values(step)
         inputs = [
             self._array(v, at.root, shape, offset, strides)
@@ -505,7 +267,7 @@ class Program:
 
     def _python_values(self, step: PythonStep) -> list[Any]:
         """(shape, offset, strides) of each input, all in elements."""
-        values, result, at = self.layouts_of[step](self.arrays), [], 0
+        values, result, at = self.binder.layouts_of[step](self.arrays), [], 0
         for variable, _, _ in step.inputs:
             n = variable.type.ndim
             shape, offset = values[at : at + n], values[at + n]
@@ -544,26 +306,6 @@ class Program:
         )  # fmt: skip
 
 
-def _empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
-    dtype: str = variable.type.dtype
-    return np.empty(shape, dtype)
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
-
-
 def _divides(node: Apply) -> bool:
     row = getattr(node.op, "scalar_op", None)
     return str(row) in ("int_div", "mod") and node.outputs[0].type.dtype in DISCRETE
-
-
-def _itemsize(root: Variable) -> int:
-    return int(np.dtype(root.type.dtype).itemsize)
-
-
-def _nbytes(root: Variable, shape: Sequence[int]) -> int:
-    size = _itemsize(root)
-    for n in shape:
-        size *= n
-    return size

@@ -27,7 +27,7 @@ from symgraph.ops.core import SECOND, SUM, DimShuffle, Elemwise, Reduce, dimshuf
 from symgraph.ops.index import FULL, Subtensor
 from symgraph.ops.passing import PassThrough
 from symgraph.ops.structure import MakeVector, Rebroadcast, Reshape, Shape, ShapeI, shape_i
-from symgraph.rewrite import AnyRule, NodeRule, Replacement, Rule, constant_value
+from symgraph.rewrite import AnyRule, NodeRule, Replacement, Rule
 from symgraph.types import FLOATS
 from symgraph.variable import constant
 
@@ -49,7 +49,7 @@ def _merge_dimshuffles(node: Apply) -> Replacement:
 def _reshape(node: Apply) -> Replacement:
     """reshape(reshape(x), s) -> reshape(x, s); reshape(x, x.shape), reshape(vector, -1) -> x"""
     source, sizes = node.inputs
-    if source.type.ndim == 1 and constant_value(sizes) == -1:
+    if source.type.ndim == 1 and isinstance(sizes, Constant) and sizes.data.tolist() == [-1]:
         return source
     if is_shape_of(sizes, source):
         return source
