@@ -9,6 +9,7 @@ shipped; without IMAGE, the filters look at the one that comes with matplotlib, 
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import numpy
@@ -64,4 +65,9 @@ def main(out: str = "filters_on_photo.png", photo: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", nargs="?", default="filters_on_photo.png", help="picture to write")
+    parser.add_argument("image", nargs="?", help="photograph to filter (default: matplotlib's)")
+    args = parser.parse_args()
+    main(args.out, args.image)

@@ -212,3 +212,12 @@ def test_the_gradient_of_a_chain_takes_few_kernels() -> None:
     for _ in range(300):
         v = T.tanh(v) * 1.01
     assert len(kernels([v, symgraph.grad(v, s)])) <= 20  # of some 1,200 functions
+
+
+def test_errors_in_neighbours_name_their_own_node() -> None:
+    first, second = T.tanh(x)[labels], T.exp(x)[labels + 1]
+    f = symgraph.function([x, labels], [T.tanh(x), first, second], mode=Options(target="python"))
+    data = np.ones((3, 2))
+    with pytest.raises(IndexError, match="index 3 is out of bounds for size 3") as caught:
+        f(data, np.array([2]))
+    assert "labels + 1" in str(caught.value) or "Elemwise{add" in str(caught.value)

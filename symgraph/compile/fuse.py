@@ -368,8 +368,8 @@ def _continued(
         return None
     roots = [e for _, target, value in second.stores for e in (*target, value)]
     every = E.walk([e for _, target, value in first.stores for e in (*target, value)] + roots)
-    if any(type(e) is Fold for e in every):
-        return None
+    if any(type(e) is Fold for e in every) or any(E.is_checked(e) for e in E.walk(roots)):
+        return None  # (a check is labelled with its node's place in its own kernel)
     made = {variable for variable, _, _ in first.stores}
     if made & {variable for variable, _, _ in second.stores}:
         return None
