@@ -22,6 +22,7 @@ from symgraph.shared import SharedVariable, shared
 
 from symgraph import gradient, printing, tensor  # isort: skip
 from symgraph.gradient import grad  # isort: skip
+from symgraph.ops.linalg import dot  # isort: skip
 from symgraph.printing import debugprint as dprint, pp  # isort: skip
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "change_flags",
     "clone_replace",
     "config",
+    "dot",
     "dprint",
     "function",
     "grad",

@@ -79,6 +79,13 @@ class Variable:
         tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
         return tag
 
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What pickles and copies hold: all but compiled functions."""
+        kept = {k: v for k, v in self.__dict__.items() if k != "_eval_functions"}
+        names = [n for c in type(self).__mro__ for n in getattr(c, "__slots__", ())]
+        slots = {n: getattr(self, n) for n in names if n[:2] != "__" and hasattr(self, n)}
+        return kept, slots
+
     def clone(self) -> Variable:
         """A new variable of the same type and name, computed by nobody."""
         return type(self)(self.type, None, None, self.name)

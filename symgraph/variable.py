@@ -24,7 +24,7 @@ class TensorVariable(Variable):
     __slots__ = ()
     type: TensorType
     __array_priority__ = 1000
-    __array_ufunc__ = None  # NumPy arrays and scalars leave operators to us
+    # NumPy's functions and operators come to us: `ops.methods` says what they mean
 
     def __init__(
         self,

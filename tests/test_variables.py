@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import operator
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import symgraph
+from symgraph import tensor as T
 from symgraph.configuration import config
 from symgraph.errors import AsTensorError, NotConstantError
 from symgraph.graph import toposort
@@ -310,3 +314,48 @@ def test_an_index_knows_the_line_that_wrote_it() -> None:
     (node,) = toposort([y])
     assert node.trace is not None
     assert node.trace.function == "test_an_index_knows_the_line_that_wrote_it"
+
+
+# ---- NumPy's functions, copies and pickles -------------------------------------------------------
+
+
+def test_numpys_functions_build_graphs() -> None:
+    x, data = T.dvector("x"), np.array([0.5, 1.5])
+    for function in (np.exp, np.tanh, np.sqrt, np.log1p, np.negative):
+        np.testing.assert_allclose(function(x).eval({x: data}), function(data))
+    np.testing.assert_allclose((data * x - np.float64(2)).eval({x: data}), data * data - 2)
+    np.testing.assert_allclose(np.maximum(data[::-1], x).eval({x: data}), [1.5, 1.5])
+    with pytest.raises(TypeError):
+        np.add.reduce(x)
+
+
+def test_expressions_can_be_copied_and_pickled() -> None:
+    w = symgraph.shared(np.arange(6.0).reshape(2, 3), name="w")
+    x = T.dmatrix("x")
+    p = T.nnet.softmax(T.dot(x, w).max(axis=0).dimshuffle("x", 0)[:, ::-1] + 1.5)
+    data = np.ones((4, 2))
+    expected = p.eval({x: data})
+    for again in (pickle.loads(pickle.dumps([x, p, w])), copy.deepcopy([x, p, w])):
+        new_x, new_p, new_w = again
+        np.testing.assert_array_equal(new_p.eval({new_x: data}), expected)
+        assert new_w.name == "w" and new_w.container is not w.container
+        assert new_w in symgraph.function([new_x], new_p).get_shared()
+        assert new_p.owner.op == p.owner.op
+
+
+def test_covariances() -> None:
+    m, v = T.dmatrix("m"), T.dvector("v")
+    data, other = np.random.RandomState(0).rand(3, 5), np.arange(5.0) ** 2
+    np.testing.assert_allclose(T.cov(m).eval({m: data}), np.cov(data))
+    np.testing.assert_allclose(T.cov(m, v, ddof=2).eval({m: data, v: other}),
+                               np.cov(data, other, ddof=2))  # fmt: skip
+    np.testing.assert_allclose(T.cov(m, rowvar=False, bias=True).eval({m: data}),
+                               np.cov(data, rowvar=False, bias=True))  # fmt: skip
+    np.testing.assert_allclose(T.cov(v).eval({v: other}), np.cov(other))
+
+
+def test_parts_of_real_numbers() -> None:
+    x, data = T.dvector("x"), np.array([-1.5, 0, 2])
+    np.testing.assert_array_equal(T.imag(x).eval({x: data}), np.imag(data))
+    np.testing.assert_array_equal(T.angle(x).eval({x: data}), np.angle(data))
+    np.testing.assert_array_equal(x.imag.eval({x: data}), np.imag(data))

@@ -37,8 +37,32 @@ def cast_expr(value: Expr, dtype: str) -> Expr:
 # ---- map -----------------------------------------------------------------------------------------
 
 
+_ROWS: dict[tuple[str, str, str], Any] = {}
+
+
+def _row(key: tuple[str, str, str]) -> Any:
+    return _ROWS[key]
+
+
+class _Row:
+    """A row of a table. There is one of each: copies and pickles refer to it by its key."""
+
+    name: str
+    gradient: Callable[..., Any] | None
+
+    @property
+    def _key(self) -> tuple[str, str, str]:
+        return type(self).__name__, self.name, getattr(self.gradient, "__name__", "")
+
+    def __post_init__(self) -> None:
+        _ROWS[self._key] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _row, (self._key,)
+
+
 @dataclass(frozen=True, eq=False)
-class ScalarOp:
+class ScalarOp(_Row):
     """A function of numbers, as one row of a table.
 
     `result(*dtypes)` is the dtype of the result; `operands` says to what the arguments are cast
@@ -345,7 +369,7 @@ def pad_left(x: Any, ndim: int) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Reduction:
+class Reduction(_Row):
     """A way to combine numbers, as one row: `kind` is that of `expr.fold`.
 
     `dtypes(x)` gives the default dtypes of the result and of the accumulator.
@@ -433,7 +457,9 @@ class Reduce(Op):
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
     ) -> Sequence[Any]:
         (x,), (out,), (g,) = inputs, outputs, output_gradients
-        if self.reduction.gradient is None or out.dtype not in FLOATS or x.dtype not in FLOATS:
+        # an extremum of integers is differentiable where a float follows it, as in Theano
+        is_flat = out.dtype not in FLOATS and self.reduction.kind not in ("max", "min")
+        if self.reduction.gradient is None or is_flat:
             return [x.zeros_like("floatX" if x.dtype not in FLOATS else None)]
         keep = restore_axes(x.ndim, self.axis)
         return [self.reduction.gradient(dimshuffle(g, keep), dimshuffle(out, keep), x, self)]

@@ -35,7 +35,7 @@ def _row(*args: Any, **facts: Any) -> ScalarOp:
 
 
 def _floating(*dtypes: str) -> str:
-    return float_of(upcast(*dtypes))
+    return upcast(*map(float_of, dtypes))
 
 
 def _boolean(*dtypes: str) -> str:
@@ -103,13 +103,17 @@ def _np_power(x: Any, y: Any) -> Any:
     return np.power(x.astype("float64"), y.astype("float64")) if np.any(y < 0) else np.power(x, y)
 
 
+def _power_dtype(*dtypes: str) -> str:
+    return "int8" if upcast(*dtypes) == "bool" else upcast(*dtypes)
+
+
 def _pow_gradient(g: Any, out: Any, x: Any, y: Any) -> Any:
     by_base = g * y * x ** (y - 1)
     by_exponent = g * switch(eq(x, 0), 0, log(x) * out)
     return by_base, by_exponent
 
 
-POW = _row("pow", 2, upcast, _np_power, "power({}, {})", _pow_gradient, infix="**", cost=40)
+POW = _row("pow", 2, _power_dtype, _np_power, "power({}, {})", _pow_gradient, infix="**", cost=40)
 
 # rule 22: on ties the first argument gets all
 MAXIMUM = _row("maximum", 2, upcast, np.maximum, "maximum({}, {})",
@@ -511,3 +515,26 @@ def real(x: Any) -> Any:
 
 
 conj = real
+
+
+def imag(x: Any) -> Any:
+    """The imaginary part: zeros, as there are no complex variables."""
+    x = as_tensor_variable(x)
+    return second(x, np.zeros((), x.dtype))
+
+
+def angle(x: Any) -> Any:
+    """The angle of a real number in the complex plane: 0, or pi for a negative one."""
+    x = as_tensor_variable(x)
+    pi = np.asarray(np.pi, float_of(x.dtype))
+    return switch(lt(x, 0), pi, second(x, np.zeros_like(pi)))
+
+
+# NumPy's function -> ours, so that np.exp(x) builds a graph
+UFUNCS: dict[Any, Function] = {
+    row.numpy: Elemwise(row) for row in SCALAR_OPS.values() if isinstance(row.numpy, np.ufunc)
+}
+UFUNCS |= {
+    np.add: add, np.subtract: sub, np.multiply: mul, np.true_divide: true_div, np.mod: mod,
+    np.floor_divide: int_div, np.power: pow, np.maximum: maximum, np.minimum: minimum,
+}  # fmt: skip

@@ -17,7 +17,9 @@ from symgraph.expr import Check
 from symgraph.graph import Apply, Constant, Context, LibraryCall, Op, Shape, Variable
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.elementwise import cast, mul, neq
-from symgraph.ops.reduce import match_pattern, sum
+from symgraph.ops.join import join
+from symgraph.ops.reduce import match_pattern, mean, sum
+from symgraph.ops.structure import shape_i
 from symgraph.types import FLOATS, TensorType
 from symgraph.variable import as_tensor_variable, result_dtype
 
@@ -299,3 +301,32 @@ def trace(x: Any) -> Any:
     if x.ndim != 2:
         raise TypeError(explain("trace", "x must be a matrix", got=describe((x,))))
     return sum(x.diagonal())
+
+
+def cov(
+    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None
+) -> Any:
+    """The covariance matrix of the variables in the rows of `m` (columns if not `rowvar`).
+
+    `y` holds more variables of the same observations. The sum of squares is divided by n - ddof;
+    ddof defaults to 1, to 0 with `bias`. A single variable gives a 0-d result. Raises ValueError
+    for more than two axes. Source: Theano, library/tensor/basic; NumPy, `cov`.
+    """
+    rows = []
+    for part in (m, y):
+        if part is None:
+            continue
+        part = as_tensor_variable(part)
+        if part.ndim > 2:
+            raise ValueError(explain("cov", "takes at most two axes", got=describe((part,))))
+        if part.ndim < 2:
+            part = dimshuffle(part, ("x",) * (2 - part.ndim) + tuple(range(part.ndim)))
+        elif not rowvar:
+            part = dimshuffle(part, (1, 0))
+        rows.append(part)
+    stacked = rows[0] if len(rows) == 1 else join(0, *rows)
+    centred = stacked - mean(stacked, axis=1, keepdims=True)
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    result = dot(centred, dimshuffle(centred, (1, 0))) / (shape_i(stacked, 1) - ddof)
+    single = len(rows) == 1 and rows[0].broadcastable[0]
+    return dimshuffle(result, ()) if single else result

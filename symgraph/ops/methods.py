@@ -30,6 +30,19 @@ from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.index import inc_subtensor, set_subtensor
 from symgraph.variable import TensorVariable, as_tensor_variable
 
+# ---- NumPy's functions ---------------------------------------------------------------------------
+
+
+def _array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """np.exp(x), and arithmetic that starts with an array, build a graph as x.exp() does."""
+    function = matmul if ufunc is np.matmul else elementwise.UFUNCS.get(ufunc)
+    if method != "__call__" or options or function is None:
+        return NotImplemented
+    return function(*map(as_tensor_variable, inputs))
+
+
+TensorVariable.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+
 # ---- operators -----------------------------------------------------------------------------------
 
 
@@ -147,6 +160,11 @@ class Methods:
     def size(self) -> Any:
         """The number of elements, a 0-d int64."""
         return structure.size(self)
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary part, zeros."""
+        return elementwise.imag(self)
 
     @property
     def real(self) -> Any:

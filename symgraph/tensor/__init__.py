@@ -39,6 +39,7 @@ from symgraph.ops.elementwise import (
     abs_,
     add,
     and_,
+    angle,
     arccos,
     arccosh,
     arcsin,
@@ -71,6 +72,7 @@ from symgraph.ops.elementwise import (
     gammaln,
     ge,
     gt,
+    imag,
     int_div,
     inv,
     invert,
@@ -129,6 +131,7 @@ from symgraph.ops.join import (
 from symgraph.ops.linalg import (
     batched_dot,
     batched_tensordot,
+    cov,
     dot,
     matrix_transpose,
     outer,

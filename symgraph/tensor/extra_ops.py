@@ -4,4 +4,4 @@
 from symgraph.ops.advanced import compress
 from symgraph.ops.alloc import to_one_hot
 from symgraph.ops.shape import fill_diagonal, fill_diagonal_offset, repeat, squeeze
-from symgraph.ops.sort import bincount, cumprod, cumsum, diff, searchsorted
+from symgraph.ops.sort import bincount, cumprod, cumsum, diff, searchsorted, unique
