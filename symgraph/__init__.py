@@ -18,7 +18,7 @@ from symgraph.errors import (
 )
 from symgraph.graph import Apply, Constant, Op, Variable, clone_replace
 from symgraph.ops import methods as _methods  # noqa: F401 - attaches the operators
-from symgraph.shared import SharedVariable, shared
+from symgraph.sharedvalue import SharedVariable, shared
 
 from symgraph import gradient, printing, tensor  # isort: skip
 from symgraph.gradient import grad  # isort: skip

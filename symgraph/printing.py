@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TextIO
 
 from symgraph.draw.subject import Subject, op_name, subject_of
 from symgraph.graph import Apply, Constant, Op, Variable
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 
 # ---- formulas ------------------------------------------------------------------------------------
 

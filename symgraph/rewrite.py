@@ -17,7 +17,7 @@ import numpy as np
 
 from symgraph.errors import RewriteError, explain
 from symgraph.graph import Apply, Constant, Op, Variable, toposort, tracing
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 from symgraph.types import TensorType
 from symgraph.variable import TensorConstant
 

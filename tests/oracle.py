@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.graph import Constant, Variable, toposort
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 
 
 def evaluate(outputs: Sequence[Variable], values: Mapping[Variable, Any]) -> list[Any]:

@@ -20,7 +20,7 @@ from symgraph.draw.layout import layered
 from symgraph.draw.svg import to_svg
 from symgraph.graph import Op, toposort
 from symgraph.printing import pydotprint, svg, to_mermaid
-from symgraph.shared import shared
+from symgraph.sharedvalue import shared
 from symgraph.types import TensorType
 from symgraph.variable import constant
 

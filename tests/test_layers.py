@@ -14,7 +14,7 @@ LAYERS: list[set[str]] = [
     {"configuration", "types"},
     {"graph", "expr"},
     {"variable"},
-    {"shared"},
+    {"sharedvalue"},
     {"ops"},
     {"gradient", "gradient_check", "rewrite", "printing", "draw"},
     {"compile"},

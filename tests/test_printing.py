@@ -11,7 +11,7 @@ import pytest
 
 from symgraph.graph import Apply, Op, toposort
 from symgraph.printing import debugprint, pp, pprint
-from symgraph.shared import shared
+from symgraph.sharedvalue import shared
 from symgraph.types import TensorType
 from symgraph.variable import constant
 

@@ -10,7 +10,7 @@ import pytest
 import symgraph
 from symgraph import function, shared
 from symgraph import tensor as T
-from symgraph.shared import GenericSharedVariable, TensorSharedVariable
+from symgraph.sharedvalue import GenericSharedVariable, TensorSharedVariable
 
 
 @pytest.mark.parametrize(

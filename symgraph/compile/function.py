@@ -19,7 +19,7 @@ from symgraph.compile.pipeline import Compiled, Options, compile_graph
 from symgraph.compile.request import Request
 from symgraph.configuration import config
 from symgraph.errors import UnusedInputError, explain
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 
 _PATIENCE = 2.0  # seconds of compiling before a line says what goes on
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from symgraph.errors import explain
 from symgraph.graph import Variable
-from symgraph.shared import SharedVariable, shared
+from symgraph.sharedvalue import SharedVariable, shared
 from symgraph.types import TensorType
 from symgraph.variable import as_tensor_variable
 

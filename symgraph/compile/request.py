@@ -15,7 +15,7 @@ from symgraph.compile.inputs import In, Out
 from symgraph.errors import MissingInputError, UnusedInputError, explain
 from symgraph.graph import Constant, Variable, ancestors, clone_replace, graph_inputs
 from symgraph.ops.shape import patternbroadcast
-from symgraph.shared import SharedVariable, shared
+from symgraph.sharedvalue import SharedVariable, shared
 from symgraph.types import TensorType
 from symgraph.variable import TensorConstant, as_tensor_variable
 

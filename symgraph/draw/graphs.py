@@ -28,7 +28,7 @@ from symgraph.draw.picture import (
 from symgraph.draw.sizes import KnownSizes
 from symgraph.draw.subject import Subject, op_name, subject_of
 from symgraph.graph import Apply, Constant, Variable, toposort
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 
 MAX_NODES = 300  # more are unreadable, and slow to lay out
 COPY_FROM = 30  # from this many on, what many ops read has a box by each of them

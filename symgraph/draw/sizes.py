@@ -7,7 +7,7 @@ from typing import Any
 
 from symgraph import expr as E
 from symgraph.graph import Apply, Constant, Shape, Variable, is_tensor
-from symgraph.shared import SharedVariable
+from symgraph.sharedvalue import SharedVariable
 
 
 class KnownSizes:

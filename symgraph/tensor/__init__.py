@@ -178,7 +178,7 @@ from symgraph.ops.shape import (
     unbroadcast,
 )
 from symgraph.ops.sort import argsort, bincount, cumprod, cumsum, diff, searchsorted, sort
-from symgraph.shared import SharedVariable, TensorSharedVariable
+from symgraph.sharedvalue import SharedVariable, TensorSharedVariable
 from symgraph.tensor.constructors import *  # noqa: F403 - two hundred makers of variables
 from symgraph.types import TensorType
 from symgraph.variable import (
