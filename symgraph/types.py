@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from symgraph.graph import Variable
 
 DTYPES = ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64").split()
+_EXACT = {float: "float64"}  # Python numbers that are exactly of a dtype
 FLOATS = frozenset(("float16", "float32", "float64"))
 INTEGERS = frozenset(d for d in DTYPES if "int" in d)
 DISCRETE = INTEGERS | {"bool"}
@@ -183,6 +184,8 @@ class TensorType(Type):
         `allow_downcast` is False. `allow_downcast=True` casts anything; `strict=True` takes only
         an ndarray of exactly this dtype. Raises TypeError.
         """
+        if not self.ndim and _EXACT.get(type(value)) == self.dtype and not strict:
+            return np.array(value)  # the usual number, without the questions
         data = value if isinstance(value, np.ndarray) else None
         if data is None:
             data = self._from_python(value, strict, allow_downcast)

@@ -148,7 +148,8 @@ class Function:
                 and item.is_plain
             ):
                 value = self._filter(item, value)
-            if not (value.flags.c_contiguous and value.flags.aligned):
+            flags = value.flags
+            if not (flags.c_contiguous and flags.aligned):
                 value = np.array(value, order="C")
             values.append(value)
         results = self._call_with(states, values) if states else self._call(values)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from symgraph.errors import explain
 from symgraph.graph import Variable
 from symgraph.sharedvalue import SharedVariable, shared
@@ -47,7 +49,7 @@ class In:
         self.allow_downcast = allow_downcast
         self.mutable, self.borrow, self.implicit = mutable, borrow, implicit
         kind = variable.type
-        self.dtype = kind.dtype if isinstance(kind, TensorType) else None
+        self.dtype = np.dtype(kind.dtype) if isinstance(kind, TensorType) else None
         self.ndim = kind.ndim
         self.is_plain = isinstance(kind, TensorType) and not any(kind.broadcastable)
         self.state: Any = None

@@ -44,6 +44,8 @@ class Program:
         self.update_slots = list(updates)  # (shared variable, slot)
         self.binder = Binder(plan, inputs, shared, target)
         self.base, self.bases, self.errors = self.binder.base, self.binder.bases, self.binder.errors
+        self.is_native = len(plan.segments) == 1 and len(plan.native_steps()) == len(plan.steps)
+        self.input_bases = [self.base[variable] for variable in self.inputs]
         self.lock = threading.RLock()
         self.bound: OrderedDict[Any, Bound] = OrderedDict()
         self.current: Bound | None = None
@@ -117,7 +119,12 @@ class Program:
             if self.update_slots:
                 self._place_updates([slot for _, slot in self.update_slots], bound)
             for segment, tables in enumerate(bound.tables):
-                self._run_segment(segment, tables, bound)
+                if self.is_native and tables.native is not None:
+                    reached = tables.native.run(0, len(self.plan.steps))
+                    if reached != len(self.plan.steps):
+                        self._fail(reached)
+                else:
+                    self._run_segment(segment, tables, bound)
             self._commit()
             return [
                 r if own is None else own.copy()
@@ -283,8 +290,8 @@ class Program:
             if value is not shared.container.value:  # type: ignore[attr-defined]
                 shared.container.replace(value)  # type: ignore[attr-defined]
                 self.held[number] = None
-        for variable in self.inputs:
-            self.held[self.base[variable]] = None
+        for number in self.input_bases:
+            self.held[number] = None
 
     def _fail(self, position: int) -> None:
         """Raise what the step at `position` noted."""
