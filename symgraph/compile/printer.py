@@ -17,6 +17,7 @@ from symgraph.compile.kernel import LoopNest, Operand
 from symgraph.expr import Call, Const, Expr, Fold, Index, Load
 
 WORK = 1 << 15  # additions in a chunk, roughly: 10 microseconds
+LITERAL = 256  # larger integers are parameters, so that another batch size finds the same kernel
 LANES = 64  # columns that are reduced together where memory runs along the kept axis
 
 
@@ -197,7 +198,7 @@ class _Printer:
 
     def text(self, expr: Expr) -> str:
         """What stands for `expr` in the source."""
-        if type(expr) is Const:
+        if type(expr) is Const and not (expr.dtype == "int64" and abs(expr.value) > LITERAL):
             return literal(expr)
         if expr.is_host:
             if expr not in self.sizes:
