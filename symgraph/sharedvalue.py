@@ -13,7 +13,7 @@ import numpy as np
 
 from symgraph.errors import explain
 from symgraph.graph import Variable
-from symgraph.types import Generic, TensorType, Type
+from symgraph.types import Generic, TensorType, Type, check_dtype
 from symgraph.variable import TensorVariable
 
 
@@ -145,7 +145,8 @@ def shared(
         return GenericSharedVariable(Generic(), value if borrow else copy.deepcopy(value), name)
     data = np.asarray(value)
     pattern = (False,) * data.ndim if broadcastable is None else tuple(broadcastable)
-    kind = TensorType(str(data.dtype), pattern)
+    kind = TensorType(check_dtype(data.dtype), pattern)
+    data = data.astype(kind.dtype, copy=False)
     kind.filter(data)
     usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
     if not borrow or not usable:

@@ -37,13 +37,19 @@ def float_of(dtype: str) -> str:
     return "float32" if np.dtype(dtype).itemsize <= 2 else "float64"
 
 
-def check_dtype(dtype: str) -> str:
-    """Normalise a dtype's name; TypeError for what symgraph does not compute with."""
+def check_dtype(dtype: Any) -> str:
+    """Normalise a dtype's name; TypeError for what symgraph does not compute with.
+
+    The byte order is left out: values are kept in the machine's.
+    """
     if dtype == "floatX":
         from symgraph.configuration import config
 
         return str(config.floatX)
-    name = str(np.dtype(dtype))
+    try:  # NumPy takes None for float64
+        name = "None" if dtype is None else str(np.dtype(dtype).newbyteorder("="))
+    except TypeError:
+        name = repr(dtype)
     if name in DTYPES:
         return name
     problem = f"dtype {name} is not supported"

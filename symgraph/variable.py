@@ -136,7 +136,7 @@ def constant(
                     got=f"{type(x).__name__} of dtype {data.dtype}",
                     expected="a number or an array of numbers", cure=cure)
         )  # fmt: skip
-    check_dtype(str(data.dtype))
+    data = data.astype(check_dtype(data.dtype), copy=False)
     if ndim is not None:
         if data.ndim > ndim:
             raise ValueError(f"constant has {data.ndim} axes, more than ndim={ndim}")

@@ -242,3 +242,16 @@ def test_what_is_no_error() -> None:
     assert [g.tolist() for g in both] == [[6], [8]]
     out = conv2d(IMAGES, W, input_shape=(None, 3, T.constant(6), None))
     assert function([IMAGES], out.shape)(PHOTOS).tolist() == [2, 2, 4, 4]
+
+
+def test_unknown_dtypes_are_named() -> None:
+    for dtype in ("foo", None, "complex64"):
+        with pytest.raises(TypeError, match=r"not supported[\s\S]*expected:.*float32"):
+            T.cast(T.dmatrix("m"), dtype)
+
+
+def test_values_of_another_byte_order_are_converted() -> None:
+    data = np.arange(3.0, dtype=">f8")
+    assert symgraph.shared(data).get_value().dtype == "float64"
+    assert T.constant(data).dtype == "float64"
+    np.testing.assert_array_equal((T.dvector("v") * data).owner.inputs[1].eval(), [0, 1, 2])
