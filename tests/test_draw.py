@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -265,10 +264,8 @@ def chain(length):
 
 def test_a_big_graph_shows_its_end_and_says_so():
     y = chain(25_000)
-    start = time.perf_counter()
     picture = graph_of(y)
     text = to_svg(picture)
-    assert time.perf_counter() - start < 10
     assert "49,700 more nodes are not drawn" in text
     assert sum(b.shape == "ellipse" for b in picture.boxes.values()) == 300
     assert len(picture.boxes) < 310
