@@ -403,3 +403,12 @@ def test_copies_of_functions() -> None:
         f.copy(swap={s: shared(1.0)})
     with pytest.raises(ValueError, match="swap"):
         f.copy(swap={t: s})
+
+
+def test_trusted_arguments_are_not_looked_at() -> None:
+    x = T.dscalar("x")
+    f = function([x], x * 2)
+    f.trust_input = True
+    np.testing.assert_array_equal(f(np.array(3.0)), 6.0)
+    with pytest.raises(TypeError, match=r"Missing required input: x[\s\S]*expected:[\s\S]*cure:"):
+        f()

@@ -208,7 +208,7 @@ def announce_after(seconds: float, say: Callable[[str], None]) -> Iterator[None]
         nonlocal said
         if not said and _state.statistics.seconds - start > seconds:
             said = True
-            say(f"compiling kernels (now {name}); the next process finds them in {cache_dir()}")
+            say(f"compiling kernels; the next process finds them in {cache_dir()}")
         if previous is not None:
             previous(name, source)
 

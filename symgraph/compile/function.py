@@ -16,9 +16,11 @@ import numpy as np
 from symgraph.compile import cache
 from symgraph.compile.inputs import In, as_input
 from symgraph.compile.pipeline import Compiled, Options, compile_graph
+from symgraph.compile.plan import PythonStep
 from symgraph.compile.request import Request
 from symgraph.configuration import config
 from symgraph.errors import UnusedInputError, explain
+from symgraph.graph import Variable
 from symgraph.sharedvalue import SharedVariable
 
 _PATIENCE = 2.0  # seconds of compiling before a line says what goes on
@@ -112,7 +114,7 @@ class Function:
         self, ins: Sequence[In], request: Request, options: Options, name: str | None
     ) -> None:
         self.name = name
-        self.trust_input = False
+        self.trust_input = False  # True: arguments are contiguous arrays of the right type
         self.options = options
         self._ins = list(ins)
         self._visible = [item for item in ins if item.update is None]
@@ -139,7 +141,7 @@ class Function:
         if kwargs or len(args) != len(self._ins) or not self._plain:
             given, states = self._bind(args, kwargs)
         values = []
-        for position, value in enumerate(given):
+        for position, value in enumerate(() if self.trust_input else given):
             item = self._visible[position]
             if not (
                 type(value) is np.ndarray
@@ -152,6 +154,8 @@ class Function:
             if not (flags.c_contiguous and flags.aligned):
                 value = np.array(value, order="C")
             values.append(value)
+        if self.trust_input:
+            values = list(given)
         results = self._call_with(states, values) if states else self._call(values)
         form = self._form
         if form == "single":
@@ -203,15 +207,18 @@ class Function:
         """Values of the visible inputs, from positions, names and defaults; and, for inputs that
         keep state and are given a value, pairs of state and value."""
         if len(args) > len(self._ins):
-            raise TypeError(
-                f"Too many parameters passed to symgraph function: {len(args)} for "
-                f"{len(self._ins)} inputs ({', '.join(map(str, self._ins))})"
-            )
+            raise self._misused(
+                "Too many parameters passed to symgraph function", f"{len(args)} values",
+                "give one value for each input",
+            )  # fmt: skip
         given: dict[In, Any] = dict(zip(self._ins, args, strict=False))
         for key, value in kwargs.items():
             item = self._named(key)
             if item in given:
-                raise TypeError(f"symgraph function got two values for the input {key!r}")
+                raise self._misused(
+                    f"symgraph function got two values for the input {key!r}",
+                    "one by position and one by name", "leave one out",
+                )  # fmt: skip
             given[item] = value
         values, states = [], []
         for item in self._ins:
@@ -221,15 +228,24 @@ class Function:
                 continue
             if item not in given:
                 if item not in self._defaults:
-                    raise TypeError(
-                        f"Missing required input: {item} "
-                        f"of symgraph function{' ' + self.name if self.name else ''}"
-                    )
+                    raise self._misused(
+                        f"Missing required input: {item}", f"{len(given)} values",
+                        "give it, or a default: In(variable, value=...)", item.variable,
+                    )  # fmt: skip
                 value = self._defaults[item]
                 is_shared = isinstance(value, SharedVariable)
                 given[item] = value.get_value(borrow=True) if is_shared else value
             values.append(given[item])
         return values, states
+
+    def _misused(
+        self, problem: str, got: str, cure: str, about: Variable | None = None
+    ) -> TypeError:
+        named = f"{self.name}(" if self.name else "("
+        return TypeError(
+            explain("", problem, where=about.created if about is not None else None, got=got,
+                    expected=f"{named}{', '.join(map(str, self._ins))})", cure=cure)
+        )  # fmt: skip
 
     def _named(self, key: str) -> In:
         found = [item for item in self._ins if item.name == key]
@@ -325,12 +341,14 @@ class Function:
         """The kernels in order: what each computes, its printed source, the nodes fused into it."""
         infos = []
         for position, step in enumerate(self._compiled.plan.steps):
-            source = getattr(step, "source", None)
-            nodes = step.nodes if source is not None else [step.node]  # type: ignore[union-attr]
+            if isinstance(step, PythonStep):
+                nodes, source = [step.node], "(runs in Python)"
+            else:
+                nodes, source = step.nodes, step.source
             what = ", ".join(dict.fromkeys(str(n.op) for n in nodes)) or "copy"
-            infos.append(
-                KernelInfo(f"kernel{position}", what, source or "(runs in Python)", tuple(nodes))
-            )
+            if source.startswith("# "):  # a library kernel says which stage it is
+                what += f": {source.splitlines()[0][2:]}"
+            infos.append(KernelInfo(f"kernel{position}", what, source, tuple(nodes)))
         return infos
 
     @property

@@ -442,20 +442,15 @@ switch: Function = _function(SWITCH, "x where the condition is true, else y. Bot
 where = switch
 second: Function = _function(SECOND, "The second argument in the shape of the first.")
 fill = second
-identity_like_value: Function = _function(IDENTITY, "x itself.")
+tensor_copy: Function = _function(IDENTITY, "x itself.")
 
 
 def _floats_only(function: Callable[..., Any]) -> Callable[[Any], Any]:
     def test(x: Any) -> Any:
         x = as_tensor_variable(x)
-        return eq(x, x) & False_like(x) if x.dtype in DISCRETE else function(x)
+        return second(x, np.array(False)) if x.dtype in DISCRETE else function(x)
 
     return test
-
-
-def False_like(x: Any) -> Any:
-    """False in the shape of `x`."""
-    return second(x, np.array(False))
 
 
 isnan = _floats_only(_function(ISNAN, "Whether x is not a number."))

@@ -194,7 +194,7 @@ class Methods:
 
     def copy(self, name: str | None = None) -> Any:
         """A new variable of the same value."""
-        copied = elementwise.identity_like_value(self)
+        copied = elementwise.tensor_copy(self)
         copied.name = name
         return copied
 

@@ -109,13 +109,13 @@ from symgraph.ops.elementwise import (
     switch,
     tan,
     tanh,
+    tensor_copy,
     tri_gamma,
     true_div,
     trunc,
     where,
     xor,
 )
-from symgraph.ops.elementwise import identity_like_value as tensor_copy
 from symgraph.ops.elementwise import int_div as floor_div
 from symgraph.ops.elementwise import sqr as square
 from symgraph.ops.index import inc_subtensor, set_subtensor

@@ -134,7 +134,7 @@ UNARY: list[tuple[Any, Any, In, bool]] = [
     (T.ceil, np.ceil, OFF_ZERO, True),
     (T.floor, np.floor, OFF_ZERO, True),
     (T.trunc, np.trunc, OFF_ZERO, True),
-    (F.identity_like_value, np.array, A, True),
+    (F.tensor_copy, np.array, A, True),
 ]
 NO_GRADIENT_OF = ("tri_gamma",)
 

@@ -47,11 +47,6 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def round_up(a: int, b: int) -> int:
-    """The least multiple of b that is not below a."""
-    return ceil_div(a, b) * b
-
-
 def read_sizes(*operands: tuple[str, str]) -> str:
     """Kernel lines that name the extents and strides of operands, e.g. ("m n", "_ _").
 
