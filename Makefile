@@ -30,8 +30,9 @@ check: .venv/installed-dev ## lint, formatting, types
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 
-bench: .venv/installed-lenet ## time training steps and calls, beside PyTorch where .venv has it
-	@$(python) -m benchmarks --json benchmarks/results.json
+bench: .venv-bench/installed-lenet ## measure beside PyTorch, JAX, PyTensor: docs/benchmarks.md
+	@.venv-bench/bin/python -m benchmarks.install
+	@.venv-bench/bin/python -m benchmarks --json benchmarks/results.json --docs docs
 
 draw: .venv/installed-lenet ## draw the tutorial's model and its compiled graph into pictures/
 	@$(python) -m lenet draw --out pictures
@@ -39,31 +40,38 @@ draw: .venv/installed-lenet ## draw the tutorial's model and its compiled graph 
 golden: .venv/installed-test ## write tests/golden anew; read the difference before committing it
 	@$(python) -m pytest -m golden --update-golden
 
-clean: ## delete the environment, caches and build products (not runs/, not the data)
-	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## delete the environments, caches and build products (not runs/, not the data)
+	rm -rf .venv .venv-bench build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# ---- the environment ------------------------------------------------------------------------
+# ---- the environments -----------------------------------------------------------------------
 
-.venv/installed-lenet: extras := render,lenet
+.venv/installed-lenet .venv-bench/installed-lenet: extras := render,lenet
 .venv/installed-test: extras := render,lenet,test
 .venv/installed-dev: extras := render,lenet,dev
 
-.venv/installed-%: .venv/made $(settings)
-	@echo "Installing symgraph[$(extras)] into .venv ..."
-	@$(python) -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[$(extras)]'
-	@touch $@
+define install
+@echo "Installing symgraph[$(extras)] into $(@D) ..."
+@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable '.[$(extras)]'
+@touch $@
+endef
 
-.venv/made:
-	@if $(python) -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+.venv/installed-%: .venv/made $(settings)
+	$(install)
+
+.venv-bench/installed-lenet: .venv-bench/made $(settings)
+	$(install)
+
+.venv/made .venv-bench/made:
+	@if $(@D)/bin/python -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
 	set -- "$(PYTHON)"; \
 	[ -n "$$1" ] || set -- python3 python python3.13 python3.12 python3.11 python3.10 python3.14; \
 	for base do \
 		"$$base" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' \
 			>/dev/null 2>&1 || continue; \
-		echo "Making .venv with $$("$$base" --version) ..."; \
-		"$$base" -m venv .venv && touch $@ && exit 0; \
+		echo "Making $(@D) with $$("$$base" --version) ..."; \
+		"$$base" -m venv $(@D) && touch $@ && exit 0; \
 	done; \
 	echo "No Python 3.10 or newer with its venv module among: $$*" >&2; \
 	echo "Install one (Debian: apt-get install python3-venv; macOS: brew install python)," >&2; \

@@ -1,1 +1,1 @@
-"""What symgraph is measured with. `python -m benchmarks` prints a table and writes JSON."""
+"""What symgraph is measured with, and against whom. `python -m benchmarks --help` explains."""

@@ -4,6 +4,8 @@ The names are Theano's: build expressions with `symgraph.tensor`, keep parameter
 differentiate with `grad`, compile with `function`.
 """
 
+from typing import Any
+
 from symgraph._version import __version__
 from symgraph.compile.function import Function, function
 from symgraph.compile.inputs import In, Out
@@ -24,6 +26,16 @@ from symgraph import gradient, printing, tensor  # isort: skip
 from symgraph.gradient import grad  # isort: skip
 from symgraph.ops.linalg import dot  # isort: skip
 from symgraph.printing import debugprint as dprint, pp  # isort: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`symgraph.draw` is imported when it is first asked for."""
+    if name == "draw":
+        import importlib
+
+        return importlib.import_module("symgraph.draw")
+    raise AttributeError(f"module 'symgraph' has no attribute {name!r}")
+
 
 __all__ = [
     "Apply",

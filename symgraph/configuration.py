@@ -6,8 +6,6 @@ compiler gets explicit arguments. Source: Theano, library/config.
 
 from __future__ import annotations
 
-import configparser
-import difflib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +33,7 @@ FLAGS: dict[str, Flag] = {
         "custom", ("custom", "numpy+floatX"), "dtype of Python numbers and of int with float32"
     ),
     "warn_float64": Flag("ignore", ("ignore", "warn", "raise"), "when a float64 variable is made"),
+    "announce_compiling": Flag(True, (), "a line on stderr where compiling takes over two seconds"),
     "exception_verbosity": Flag("low", ("low", "high"), "how much of the graph errors show"),
     "compute_test_value": Flag("off", ("off", "ignore", "warn", "raise"), "accepted, not used"),
     "optimizer": Flag("fast_run", ("fast_run", "fast_compile", "None"), "as `mode`"),
@@ -130,6 +129,8 @@ class Settings:
 
 
 def _unknown(key: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(key, [*FLAGS, *IGNORED], n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return explain(
@@ -146,6 +147,8 @@ def _read_environment(settings: Settings, warn: Callable[[str], None]) -> None:
 
     path = Path(os.environ.get("THEANORC", "~/.theanorc")).expanduser()
     if path.is_file():
+        import configparser
+
         parser = configparser.ConfigParser(interpolation=None)
         parser.optionxform = str  # type: ignore[assignment,method-assign]
         try:

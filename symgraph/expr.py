@@ -12,38 +12,55 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import KeyedRef
 
 import numpy as np
 
 if TYPE_CHECKING:
     from symgraph.graph import Variable
 
-_TABLE: WeakValueDictionary[Any, Expr] = WeakValueDictionary()
+_TABLE: dict[Any, KeyedRef[Any, Expr]] = {}  # what WeakValueDictionary does, in half its time
 
 
 class Expr:
     """Base of all expressions. `args` are its subexpressions, `dtype` is that of its value."""
 
-    __slots__ = ("__weakref__", "args", "dtype", "head", "is_host")
+    __slots__ = ("__weakref__", "args", "dtype", "has_check", "head", "is_host")
     args: tuple[Expr, ...]
     dtype: str
     head: Any  # what distinguishes it besides its arguments
     is_host: bool  # free of Load, Index and Fold
+    has_check: bool  # a checked index is among its subexpressions
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.args))
         return f"{type(self).__name__.lower()}({self.head}{', ' if inner else ''}{inner})"
 
 
+def _forget(reference: KeyedRef[Any, Expr], table: dict[Any, KeyedRef[Any, Expr]] = _TABLE) -> None:
+    if table.get(reference.key) is reference:
+        del table[reference.key]
+
+
 def _intern(kind: type, head: Any, args: tuple[Expr, ...], dtype: str, is_host: bool) -> Any:
     key = (kind, head, args, dtype)
-    found = _TABLE.get(key)
-    if found is None:
-        made: Any = object.__new__(kind)
-        made.head, made.args, made.dtype, made.is_host = head, args, dtype, is_host
-        _TABLE[key] = found = made
-    return found
+    reference = _TABLE.get(key)
+    if reference is not None and (found := reference()) is not None:
+        return found
+    made: Any = object.__new__(kind)
+    made.head, made.args, made.dtype, made.is_host = head, args, dtype, is_host
+    made.has_check = kind is Call and head is CHECKED
+    for part in args:
+        if part.has_check:
+            made.has_check = True
+    new = KeyedRef(made, _forget, key)
+    kept = _TABLE.setdefault(key, new)
+    if kept is not new:  # another thread was faster, or the old one is dead and not forgotten yet
+        found = kept()
+        if found is not None:
+            return found
+        _TABLE[key] = new
+    return made
 
 
 class Const(Expr):
@@ -135,6 +152,7 @@ def const(value: Any, dtype: str = "int64") -> Const:
 
 
 ZERO, ONE = const(0), const(1)
+_SMALL = {n: const(n) for n in range(-16, 257)}
 _counter = iter(range(1 << 62))
 
 
@@ -142,6 +160,7 @@ def index(extent: Expr) -> Index:
     """A new loop variable with values 0 to extent - 1."""
     made: Index = _intern(Index, next(_counter), (), "int64", False)
     made.extent = extent
+    made.has_check = extent.has_check
     return made
 
 
@@ -171,7 +190,9 @@ def fold(kind: str, axes: Sequence[Index], body: Expr, dtype: str) -> Expr:
 
     Kinds: sum, prod, max, min, any, all, argmax, argmin (the first row-major position).
     """
-    return _intern(Fold, (kind, tuple(axes)), (body,), dtype, False)  # type: ignore[no-any-return]
+    made: Fold = _intern(Fold, (kind, tuple(axes)), (body,), dtype, False)
+    made.has_check = body.has_check or any(axis.has_check for axis in axes)
+    return made
 
 
 # ---- integer arithmetic of sizes and indices -----------------------------------------------------
@@ -186,15 +207,19 @@ _MIN = Scalar("min", "min({}, {})", on_host=True)
 _WHERE = Scalar("where", "({1} if {0} else {2})", on_host=True)
 _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "and": "and", "or": "or"}
 _COMPARE = {n: Scalar(n, f"({{}} {sign} {{}})", on_host=True) for n, sign in _SIGNS.items()}
+_HELD = Scalar("held", "{}", on_host=True)
 CHECKED = Scalar("checked", "checked_index({}, {}, errors, {})", 2)
 
 
 def as_expr(value: Expr | int) -> Expr:
-    return value if isinstance(value, Expr) else const(value)
+    if isinstance(value, Expr):
+        return value
+    found = _SMALL.get(value)
+    return const(value) if found is None else found
 
 
-def _values(*args: Expr) -> tuple[int, ...] | None:
-    return tuple(a.value for a in args) if all(type(a) is Const for a in args) else None  # type: ignore[attr-defined]
+def _values(a: Expr, b: Expr) -> tuple[int, int] | None:
+    return (a.value, b.value) if type(a) is Const and type(b) is Const else None
 
 
 def add(a: Expr | int, b: Expr | int) -> Expr:
@@ -275,6 +300,12 @@ def compare(name: str, a: Expr | int, b: Expr | int) -> Expr:
     return call(_COMPARE[name], (a, b), "bool")
 
 
+def held(size: Expr) -> Expr:
+    """`size` as a parameter of kernels, never a literal in their text: for where knowing a declared
+    size gains nothing, and another one should find the same kernel."""
+    return call(_HELD, (size,), "int64") if type(size) is Const else size
+
+
 def product(factors: Iterable[Any]) -> Expr:
     result: Expr = ONE
     for factor in factors:
@@ -299,10 +330,15 @@ def parts(expr: Expr) -> tuple[Expr, ...]:
     return expr.args
 
 
+_PLAIN = {Const, Dim, Item, Load, Call}  # what is made of its arguments alone
+
+
 def with_parts(expr: Expr, new: Mapping[Expr, Expr]) -> Expr:
     """The same expression of the new parts; a loop of another size is another loop."""
-    old = parts(expr)
-    if all(new[p] is p for p in old):
+    for part in parts(expr):
+        if new[part] is not part:
+            break
+    else:
         return expr
     if type(expr) is Index:
         return index(new[expr.extent])
@@ -315,8 +351,13 @@ def with_parts(expr: Expr, new: Mapping[Expr, Expr]) -> Expr:
 
 def substitute(root: Expr, table: Mapping[Expr, Expr]) -> Expr:
     """`root` with every key of `table` replaced, each distinct subexpression visited once."""
+    return substitute_all([root], table)[root]
+
+
+def substitute_all(roots: Iterable[Expr], table: Mapping[Expr, Expr]) -> dict[Expr, Expr]:
+    """What `substitute` makes of the roots and of everything below them."""
     done: dict[Expr, Expr] = dict(table)
-    stack = [root]
+    stack = list(roots)
     while stack:
         expr = stack[-1]
         if expr in done:
@@ -328,7 +369,7 @@ def substitute(root: Expr, table: Mapping[Expr, Expr]) -> Expr:
             continue
         stack.pop()
         done[expr] = with_parts(expr, done)
-    return done[root]
+    return done
 
 
 def with_args(expr: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -346,9 +387,12 @@ _SIMPLIFIERS: dict[Any, Callable[..., Expr]] = {
 }  # fmt: skip
 
 
-def walk(roots: Iterable[Expr]) -> list[Expr]:
-    """Every distinct subexpression, arguments before what uses them. Iterative."""
-    done: set[Expr] = set()
+def walk(roots: Iterable[Expr], done: set[Expr] | None = None) -> list[Expr]:
+    """Every distinct subexpression, arguments before what uses them. Iterative.
+
+    Those in `done`, and what only they need, are left out; the others are put into it.
+    """
+    done = set() if done is None else done
     order: list[Expr] = []
     stack = list(roots)[::-1]
     while stack:
@@ -356,7 +400,8 @@ def walk(roots: Iterable[Expr]) -> list[Expr]:
         if expr in done:
             stack.pop()
             continue
-        waiting = [p for p in parts(expr) if p not in done]
+        inside = expr.args if type(expr) in _PLAIN else parts(expr)
+        waiting = [p for p in inside if p not in done]
         if waiting:
             stack.extend(reversed(waiting))
             continue

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TextIO
 
-from symgraph.draw.subject import Subject, op_name, subject_of
 from symgraph.graph import Apply, Constant, Op, Variable
 from symgraph.sharedvalue import SharedVariable
+from symgraph.subject import Subject, op_name, subject_of
 
 # ---- formulas ------------------------------------------------------------------------------------
 

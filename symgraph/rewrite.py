@@ -81,7 +81,10 @@ class Term(Pattern):
             orders.append(node.inputs[::-1])
         for inputs in orders:
             attempt = dict(found)
-            if all(p.match(v, attempt) for p, v in zip(self.args, inputs, strict=True)):
+            for pattern, given in zip(self.args, inputs, strict=True):
+                if not pattern.match(given, attempt):
+                    break
+            else:
                 found.update(attempt)
                 return True
         return False
@@ -235,28 +238,35 @@ class Rewriter:
         folded = fold_constants(node)
         if folded is not None:
             return [self.leaf(v) for v in folded]
-        for rule in (*self.table.get(kind_of(node.op), ()), *self.table.get(None, ())):
-            new = self.attempt(rule, node)
-            if new is None:
-                continue
-            self.fired[rule] = self.fired.get(rule, 0) + 1
-            self.fuel -= 1
-            if self.fuel < 0:
-                raise RewriteError(
-                    explain(node.op, "rewriting does not come to an end", where=node.trace,
-                            got=f"{BUDGET} uses of rules for one node, the last: {rule}",
-                            cure="report this; mode='FAST_COMPILE' uses fewer rules")
-                )  # fmt: skip
-            for made in toposort(new, stop_at=self.done):
-                self.settle(made)
-            return [self.leaf(v) for v in new]
-        return node.outputs
+        with tracing(node.trace):
+            rule, new = self.first(node)
+        if rule is None:
+            return node.outputs
+        self.fired[rule] = self.fired.get(rule, 0) + 1
+        self.fuel -= 1
+        if self.fuel < 0:
+            raise RewriteError(
+                explain(node.op, "rewriting does not come to an end", where=node.trace,
+                        got=f"{BUDGET} uses of rules for one node, the last: {rule}",
+                        cure="report this; mode='FAST_COMPILE' uses fewer rules")
+            )  # fmt: skip
+        for made in toposort(new, stop_at=self.done):
+            self.settle(made)
+        return [self.leaf(v) for v in new]
+
+    def first(self, node: Apply) -> tuple[AnyRule | None, list[Variable]]:
+        """The first rule that holds for `node`, and what it makes of it."""
+        for rules in (self.table.get(kind_of(node.op), ()), self.table.get(None, ())):
+            for rule in rules:
+                new = self.attempt(rule, node)
+                if new is not None:
+                    return rule, new
+        return None, []
 
     def attempt(self, rule: AnyRule, node: Apply) -> list[Variable] | None:
         """What `rule` makes of `node`, or None if it does not hold there."""
         try:
-            with tracing(node.trace):
-                result = rule.apply(node)
+            result = rule.apply(node)
         except Exception as error:
             raise RewriteError(
                 explain(node.op, f"a rewrite rule failed: {type(error).__name__}: {error}",

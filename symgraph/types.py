@@ -6,6 +6,7 @@ Source of the rules: Theano, `tensor/type.py` and `scalar/basic.py` (upcast); `d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from symgraph.graph import Variable
 
 DTYPES = ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64").split()
+_NAMES = frozenset(DTYPES)
 _EXACT = {float: "float64"}  # Python numbers that are exactly of a dtype
 FLOATS = frozenset(("float16", "float32", "float64"))
 INTEGERS = frozenset(d for d in DTYPES if "int" in d)
 DISCRETE = INTEGERS | {"bool"}
 
 
+@cache
 def upcast(*dtypes: str) -> str:
     """The smallest dtype that holds all of `dtypes` by NumPy's rule for arrays.
 
@@ -42,6 +45,8 @@ def check_dtype(dtype: Any) -> str:
 
     The byte order is left out: values are kept in the machine's.
     """
+    if type(dtype) is str and dtype in _NAMES:
+        return dtype
     if dtype == "floatX":
         from symgraph.configuration import config
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symgraph.compile import cache
+from symgraph.compile import cache, progress
 
 CALL = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
 
@@ -142,6 +143,33 @@ def test_the_key_follows_everything_that_shapes_the_object(monkeypatch):
     assert cache._key("x") == key
 
 
+def modules_named(path: Path) -> set[str]:
+    """Modules of the vocabulary that a file, or the kernel source in it, imports."""
+    found: set[str] = set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r" *from symgraph\.compile import (.+)", line):
+            found.update(name.strip() for name in match[1].split(","))
+        elif match := re.match(r" *from symgraph\.compile\.library import (.+)", line):
+            found.update("library/" + name.strip() for name in match[1].split(","))
+        elif match := re.match(r" *from symgraph\.compile\.([\w.]+) import", line):
+            found.add(match[1].replace(".", "/"))
+    return found
+
+
+def test_the_key_covers_every_file_that_kernels_are_made_of():
+    here = Path(cache.__file__).parent
+    waiting = {"codegen", "native", "walk"}
+    for path in (here / "library").glob("*.py"):  # these import each other by relative names
+        waiting |= modules_named(path)
+    needed: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        waiting |= modules_named(here / (name + ".py")) - needed
+    assert needed <= set(cache.VOCABULARY_FILES)
+    assert all((here / (name + ".py")).exists() for name in cache.VOCABULARY_FILES)
+
+
 def test_a_new_process_needs_no_numba(folder):
     program = (
         "import sys\nfrom symgraph.compile import cache, driver\n"
@@ -196,11 +224,11 @@ def test_threads_and_hooks(folder, monkeypatch):
     assert asked == [("nine", source(9))]
     assert len({kernel.address for kernel in kernels}) == 1
     said = []
-    with cache.announce_after(0.0, said.append):
+    with progress.announce_after(0.0, said.append):
         for number in (10, 11, 12):
             cache.build(source(number))
-    assert len(said) == 1
-    assert str(folder) in said[0]
+    assert said == [f"symgraph: compiling a kernel; the next process finds them in {folder}"]
+    progress.going_on("nobody listens")
 
 
 def test_what_a_kernel_must_not_do(folder):

@@ -40,21 +40,27 @@ def vector(values) -> np.ndarray:
 
 
 class Case:
-    """A program over named arrays: steps of (source, arrays, sizes, extent, grain)."""
+    """A program over named arrays: steps of (source, arrays, sizes, extent, grain).
+
+    An array is given by its number, or (number, byte offset), or (number, byte offset, share).
+    """
 
     def __init__(self, arrays: list[np.ndarray], steps: list[tuple], threads: int | None = None):
         self.arrays, self.errors = arrays, np.zeros(4, np.int64)
         bases = [array.ctypes.data for array in [*arrays, self.errors]]
         rows, operands, sizes, sources = [], [], [], []
         for source, places, parameters, extent, grain in steps:
-            rows.append([len(sources), len(operands), len(places), len(sizes), extent, grain])
+            row = [len(sources), len(operands), len(places), len(sizes), extent, grain, 0]
+            rows.append(row)
             sources.append(source)
-            operands += [place if isinstance(place, tuple) else (place, 0) for place in places]
+            operands += [
+                [*place, 0, 0][:3] if isinstance(place, tuple) else [place, 0, 0]
+                for place in places
+            ]
             sizes += parameters
         self.sources = sources
         self.rest = [
-            vector(operands).reshape(-1, 2), np.zeros(len(operands), np.int64),
-            vector(sizes), vector(bases), self.errors,
+            vector(operands).reshape(-1, 3), vector(sizes), vector(bases), self.errors,
         ]  # fmt: skip
         self.steps, self.threads = vector(rows), threads
 
@@ -81,7 +87,7 @@ def two_threads():
 @pytest.mark.parametrize("target", ["native", "python"])
 def test_steps_run_in_order_on_views(target):
     x, y = np.arange(12, dtype="f4"), np.zeros(12, "f4")
-    case = Case([x, y], [(SCALE, [1, (0, 8)], [1], 10, 3), (SCALE, [1, 1], [5], 10, 0)])
+    case = Case([x, y], [(SCALE, [1, (0, 8)], [1], 10, 3), (SCALE, [1, 1], [5], 10, 10)])
     assert getattr(case, target)() == 2
     np.testing.assert_array_equal(y[:10], (x[2:] * 2 + 1) * 2 + 5)
     assert not y[10:].any()
@@ -104,27 +110,26 @@ def test_a_stretch_and_an_empty_extent(target):
 @pytest.mark.parametrize("target", ["native", "python"])
 def test_the_failing_step_is_the_last(target):
     x, y = np.ones(4, "f4"), np.zeros(4, "f4")
-    case = Case([x, y], [(FAIL, [2], [7], 1, 0), (SCALE, [1, 0], [0], 4, 0)])
+    case = Case([x, y], [(FAIL, [2], [7], 1, 1), (SCALE, [1, 0], [0], 4, 4)])
     assert getattr(case, target)() == 0
     assert case.errors[0] == 7
     assert not y.any()
 
 
-@pytest.mark.parametrize(("extent", "grain"), [(10, 3), (9, 3), (1, 5), (1000, 7), (6, 0)])
+@pytest.mark.parametrize(("extent", "grain"), [(10, 3), (9, 3), (1, 5), (1000, 7), (6, 6)])
 def test_the_same_chunks_everywhere(extent, grain, two_threads):
-    grain_or_all = grain or extent
-    chunks = -(-extent // grain_or_all)
+    chunks = -(-extent // grain)
     seen = []
     for target, threads in (("python", 1), ("native", 1), ("native", 2)):
         records = [np.full(chunks, -1) for _ in range(3)]
-        case = Case(records, [(RECORD, [0, 1, 2], [grain_or_all], extent, grain)], threads)
+        case = Case(records, [(RECORD, [0, 1, 2], [grain], extent, grain)], threads)
         assert getattr(case, target)() == 1
         assert records[2].min() >= 0
         assert records[2].max() < threads
         seen.append(np.stack(records[:2]))
-    starts = np.arange(chunks) * grain_or_all
+    starts = np.arange(chunks) * grain
     for chunk in seen:
-        np.testing.assert_array_equal(chunk, [starts, np.minimum(starts + grain_or_all, extent)])
+        np.testing.assert_array_equal(chunk, [starts, np.minimum(starts + grain, extent)])
 
 
 def test_both_workers_take_part(two_threads):
@@ -193,6 +198,22 @@ def test_vectors_are_checked():
     with pytest.raises(ValueError, match="steps must be C-contiguous int64"):
         driver.Program(good.steps.astype("i4"), *good.rest)
     with pytest.raises(ValueError, match="operands"):
-        driver.Program(good.steps, good.rest[0][:0], *good.rest[1:])
+        driver.Program(good.steps, good.rest[0][:, :2], *good.rest[1:])
     with pytest.raises(ValueError, match="at least 1"):
         driver.set_threads(0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("target", ["native", "python"])
+def test_a_chain_runs_chunk_by_chunk(target, threads, two_threads):
+    """Between two steps lies memory for a chunk of each worker; the result is the whole one's."""
+    x, y, between = np.arange(100, dtype="f4"), np.zeros(100, "f4"), np.full(64, np.nan, "f4")
+    share = 7 * 4
+    first = (SCALE, [(2, 0, share), 0], [1], 100, 7)
+    case = Case([x, y, between], [first, (SCALE, [1, (2, 0, share)], [5], 100, 7)], threads)
+    case.steps[0, 6] = 2
+    assert getattr(case, target)() == 2
+    np.testing.assert_array_equal(y, (x * 2 + 1) * 2 + 5)
+    workers = between.reshape(4, 16)[:, :7]
+    assert np.isnan(between.reshape(4, 16)[:, 7:]).all()
+    assert np.isnan(workers[2:]).all()

@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"variable"},
     {"sharedvalue"},
     {"ops"},
-    {"gradient", "gradient_check", "rewrite", "printing", "draw"},
+    {"gradient", "gradient_check", "rewrite", "printing", "draw", "subject"},
     {"compile"},
     {"tensor", "__init__", "theano_shim"},
 ]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from symgraph.compile import cache
+from symgraph.compile import cache, library
 from symgraph.compile.library import lower, tiles
 from symgraph.compile.library.blocking import inside, row_block, tile_rows
 
@@ -130,7 +130,7 @@ def stored(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, how: st
 
 
 LAYOUTS = ("rows", "columns", "reversed", "broadcast")
-EXTENTS = st.sampled_from((0, 1, 2, 3, 5, 12, 13, 16, 31, 33, 50, 97, 130))
+EXTENTS = st.sampled_from((0, 1, 2, 3, 4, 5, 12, 13, 16, 25, 31, 33, 50, 97, 130))
 
 
 @settings(max_examples=150, deadline=None)
@@ -151,7 +151,10 @@ def test_gemm(extents: tuple[int, int, int], left: str, right: str, dtype: str, 
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("extents", [(260, 900, 300), (2, 5000, 70), (3, 9000, 5), (9000, 3, 1)])
+@pytest.mark.parametrize(
+    "extents",
+    [(260, 900, 300), (2, 5000, 70), (3, 9000, 5), (9000, 3, 1), (700, 400, 2), (30, 3000, 600)],
+)
 def test_gemm_over_several_blocks(extents: tuple[int, int, int], dtype: str) -> None:
     m, k, n = extents
     rng = np.random.default_rng(0)
@@ -244,6 +247,7 @@ DECLARED = (
     {"pad": "full", "filter_dilation": (1, 2)},
     {"pad": "half", "num_groups": 2, "subsample": (2, 1), "filter_dilation": (2, 1)},
     {"subsample": (2, 3), "pad": ((2, 1), (3, 0)), "filter_flip": False, "num_groups": 2},
+    {"kh": 1, "kw": 1, "num_groups": 2},
     {"subsample": (1, 2), "kh": 3, "kw": 4, "filter_dilation": (1, 3), "pad": ((0, 0), (9, 9))},
 )
 IMAGES = (  # n, c, o, h, w, kh, kw
@@ -259,6 +263,9 @@ IMAGES = (  # n, c, o, h, w, kh, kw
     (1, 4, 1100, 6, 9, 3, 3),
     (1, 2, 2, 150, 140, 5, 5),
     (2, 2, 2, 3, 4, 5, 6),
+    (33, 12, 26, 9, 10, 3, 3),
+    (2, 4, 6, 35, 33, 5, 5),
+    (150, 6, 14, 7, 7, 2, 3),
 )
 
 
@@ -445,6 +452,7 @@ def test_narrower_vectors(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if width > tiles.vector_bytes():
         pytest.skip("wider than this processor's vectors")
     monkeypatch.setattr(tiles, "vector_bytes", lambda: width)
+    monkeypatch.setattr(library, "_lowered", {})
     rng = np.random.default_rng(6)
     for left, right in itertools.product(LAYOUTS[:2], repeat=2):
         a, b = stored(rng, (45, 30), "float32", left), stored(rng, (30, 41), "float32", right)

@@ -138,12 +138,24 @@ def test_a_forked_child_computes() -> None:
     assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == 0
 
 
-def test_importing_needs_no_numba() -> None:
+def test_importing_loads_little() -> None:
+    """Neither Numba nor the compiler, the pictures, or what only they use."""
+    late = (
+        "numba", "llvmlite", "matplotlib", "graphviz", "symgraph.draw", "symgraph.compile.plan",
+        "symgraph.compile.cache", "symgraph.compile.library", "importlib.metadata", "subprocess",
+    )  # fmt: skip
     code = (
-        "import sys, symgraph\n"
-        "raise SystemExit(any(m in sys.modules for m in ('numba', 'matplotlib', 'graphviz')))"
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import symgraph\n"
+        f"found = [m for m in {late} if m in sys.modules and m not in before]\n"
+        "assert symgraph.draw.layers and not hasattr(symgraph, 'drawings')\n"
+        "raise SystemExit(', '.join(found) or 0)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, timeout=60, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
 def test_many_calls_keep_no_memory() -> None:

@@ -20,7 +20,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from symgraph.compile.mathlib import Value, as_intrinsic
+from symgraph.compile import powers
+from symgraph.compile.intrinsics import as_intrinsic
+from symgraph.compile.mathlib import Value
 
 # ---- casts
 
@@ -250,24 +252,9 @@ def mod(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:
 
 def power(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:
     """a**b. Integers wrap; an integer to a negative power is 0, but for bases 1 and -1."""
-    if kind == types.float64:
-        return Value(builder, a).call("pow", Value(builder, b)).ir
-    if kind == types.float32:
-        return _power_single(Value(builder, a), Value(builder, b)).ir
+    if isinstance(kind, types.Float):
+        return powers.power(Value(builder, a), Value(builder, b)).ir
     return _power_integer(builder, kind, a, b)
-
-
-def _power_single(a: Value, b: Value) -> Value:
-    """float32 pow with C's special cases: exp(b log|a|) in float64, which has digits to spare."""
-    size = a.abs()
-    wide = (b.wide() * size.wide().log()).exp().narrow()
-    size = ((size == 1.0) & (b == b)).where(1.0, wide)
-    half = b * 0.5
-    odd = (b.rint() == b) & (half.rint() != half)
-    result = odd.where(size.copysign(a), size)
-    undefined = (a < 0.0) & (a > -math.inf) & (b.rint() != b)
-    result = undefined.where(math.nan, result)
-    return ((a == 1.0) | (b == 0.0)).where(1.0, result)
 
 
 def _power_integer(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:

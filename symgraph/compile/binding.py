@@ -8,30 +8,30 @@ few numbers changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from symgraph import expr as E
-from symgraph.compile import cache, driver
+from symgraph.compile import cache, chain, driver
 from symgraph.compile.arena import Lifetime, arrange
-from symgraph.compile.host import compile_host, compile_key, leaves
+from symgraph.compile.host import compile_host, decided, leaves
 from symgraph.compile.plan import ERRORS, WORKSPACE, Plan, PythonStep, Step
-from symgraph.expr import Check, Expr
+from symgraph.expr import Check, Const, Expr
 from symgraph.graph import Constant, Variable
 
-SMALL = 2048  # bytes: smaller arguments and results are copied through memory of our own
+HEAD = object.__basicsize__  # bytes before the fields of an object's own type
 
 
 class Tables:
     """One segment, bound to concrete sizes."""
 
-    def __init__(self, steps: list[Any], operands: list[Any], sizes: list[int]) -> None:
-        self.steps = np.array(steps, np.int64).reshape(-1, 6)
-        self.operands = np.array(operands, np.int64).reshape(-1, 2)
+    def __init__(self, steps: list[Any], operands: np.ndarray, sizes: list[int]) -> None:
+        self.steps = np.array(steps, np.int64).reshape(-1, 7)
+        self.operands = operands
         self.sizes = np.array(sizes or [0], np.int64)
-        self.pointers = np.zeros(len(self.operands), np.int64)
         self.native: driver.Program | None = None
 
 
@@ -41,13 +41,16 @@ class Bound:
     def __init__(self) -> None:
         self.tables: list[Tables] = []
         self.shapes: dict[Variable, tuple[int, ...]] = {}  # of slots, temporaries and scratch
+        self.memory: dict[Variable, int] = {}  # bytes, where the shape does not tell
         self.offsets: list[tuple[int, int]] = []  # (base, offset in the arena)
         self.arena = 0
         self.workspace = 0  # bytes per worker
-        self.stages: list[np.ndarray | None] = []  # small inputs are copied through these
-        self.results: list[np.ndarray | None] = []  # small outputs are made here and copied
-        self.fixed: list[tuple[int, int]] = []  # (base, address) of both
-        self.moving: list[tuple[np.ndarray, int, int, int]] = []  # operands at moving offsets
+        # operands at moving offsets: (where, place in it, number of the offset, bytes per element)
+        self.moving: list[tuple[memoryview, int, int, int]] = []
+        self.key: Any = None  # what the latest call with these sizes was recognised by
+        self.outputs: list[tuple[int, ...]] = []  # the shapes of results
+        self.fresh: list[tuple[int, Variable]] = []  # (update's number, slot) that need new memory
+        self.run: Any = None  # the only table's driver
 
 
 class Binder:
@@ -61,9 +64,8 @@ class Binder:
         self, plan: Plan, inputs: Sequence[Variable], shared: Sequence[Variable], target: str
     ) -> None:
         self.plan, self.inputs, self.target = plan, list(inputs), target
-        self.kernels = [
-            cache.build(s.source, target) if isinstance(s, Step) else None for s in plan.steps
-        ]
+        built = iter(cache.build_all((step.source for step in plan.native_steps()), target))
+        self.kernels = [next(built) if isinstance(s, Step) else None for s in plan.steps]
         self.sources = {v: k for k, v in enumerate([*inputs, *shared, *plan.late])}
         self._number_bases(shared)
         self._find_lifetimes()
@@ -90,11 +92,15 @@ class Binder:
         """First and last step that touches each temporary; the segment that makes each root."""
         plan = self.plan
         self.lifetimes: dict[Variable, Lifetime] = {}
+        self.touching: dict[Variable, Lifetime] = {}  # likewise, chain or not
+        spans = {k: (first, last - 1) for first, last in plan.chains for k in range(first, last)}
         for position, step in enumerate(plan.steps):
+            start, stop = spans.get(position, (position, position))  # a chain is one moment
             for root in step.touched():
                 if root in plan.temporaries or root in plan.scratch:
-                    first, _ = self.lifetimes.get(root, (position, position))
-                    self.lifetimes[root] = (first, position)
+                    self.lifetimes[root] = (self.lifetimes.get(root, (start, stop))[0], stop)
+                    first = self.touching.get(root, (position, position))[0]
+                    self.touching[root] = (first, position)
         self.made_in: dict[Variable, int] = {}
         for segment, (first, last) in enumerate(plan.segments):
             for step in plan.steps[first:last]:
@@ -122,15 +128,27 @@ class Binder:
             self.exprs.append(list(wanted))
             every.update(wanted)
         self.hosts = [compile_host(exprs, self.sources) for exprs in self.exprs]
+        self.operands = [self._operands(first, last) for first, last in plan.segments]
         self.layouts_of = {
             step: compile_host(step.host(), self.sources)
             for step in plan.steps
             if isinstance(step, PythonStep)
         }
-        found = leaves(every)
-        self.key = compile_key(found, self.sources)
-        self.shape_key = compile_key([e for e in found if type(e) is E.Dim], self.sources)
-        self._find_moving(list(every))
+        self._find_moving([] if plan.late else every)
+
+    def _operands(self, first: int, last: int) -> tuple[np.ndarray, list[tuple[int, Expr, int]]]:
+        """The operands of these steps, (base, byte offset, share), and which offsets sizes decide:
+        (row, offset in elements, bytes per element)."""
+        rows: list[tuple[int, int, int]] = []
+        varying: list[tuple[int, Expr, int]] = []
+        for step in self.plan.steps[first:last]:
+            for root, offset in step.operands if isinstance(step, Step) else ():
+                size = 1 if isinstance(root, str) else itemsize(root)
+                if type(offset) is not Const:
+                    varying.append((len(rows), offset, size))
+                known = offset.value * size if type(offset) is Const else 0
+                rows.append((self.base[root], known, 0))
+        return np.array(rows, np.int64).reshape(-1, 3), varying
 
     def _place_checks(self) -> list[list[Check]]:
         """Each check goes into the first segment that knows what it asks for."""
@@ -146,27 +164,26 @@ class Binder:
                 checks[at].append(check)
         return checks
 
-    def _find_moving(self, every: list[Expr]) -> None:
-        """Tell offsets that integers move from what decides the tables."""
-        depends = [e for e in every if any(type(x) is E.Item for x in leaves([e]))]
-        steps = self.plan.native_steps()
+    def _find_moving(self, every: Iterable[Expr]) -> None:
+        """Tell offsets that integers move from what decides the tables.
+
+        `moving` numbers the former, `deciding` are the latter, as few as will do.
+        """
+        steps = self.plan.native_steps() if every else []
         offsets = dict.fromkeys(e for s in steps for _, e in s.operands)
         fixed = {e for s in steps for e in s.host()[len(s.operands) :]}
         fixed |= {e for root in self.base for e in self.plan.size_exprs(root)}
-        moving = [e for e in depends if e in offsets and e not in fixed]
-        deciding = [e for e in depends if e not in offsets or e in fixed]
+        free = {e for e in offsets if e not in fixed}
+        asked = dict.fromkeys(e for e in every if e not in free)
+        known = decided(asked, asked)
+        self.deciding = [e for e in asked if not known[e]]
+        known = decided(free, set(self.deciding))
+        moving = [e for e in offsets if e in free and not known[e]]
         self.moving = {e: k for k, e in enumerate(moving)}
-        self.decide = compile_host([*moving, *deciding], self.sources)
 
     def made(self, segment: int) -> list[Variable]:
         """The roots that the segment makes."""
         return [root for root, k in self.made_in.items() if k == segment]
-
-    def signature(self, arrays: Sequence[Any]) -> tuple[Any, Sequence[int]]:
-        """What decides the tables, and the values of the moving offsets."""
-        values = self.decide(arrays)
-        count = len(self.moving)
-        return (self.shape_key(arrays), values[count:]), values[:count]
 
     # -- binding ----------------------------------------------------------------------------------
 
@@ -176,24 +193,10 @@ class Binder:
         for segment in range(len(self.plan.segments)):
             self.bind_segment(segment, arrays, bound)
         spans = {r: s for r, s in self.lifetimes.items() if r in bound.shapes}
-        places, bound.arena = arrange(spans, {r: nbytes(r, bound.shapes[r]) for r in spans})
+        sizes = {r: bound.memory.get(r, nbytes(r, bound.shapes[r])) for r in spans}
+        places, bound.arena = arrange(spans, sizes)
         bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
         return bound
-
-    def hold_small(
-        self, bound: Bound, arrays: Sequence[np.ndarray], outputs: Sequence[Variable]
-    ) -> None:
-        """Memory of our own for small arguments and results: copying costs less than addresses."""
-
-        def hold(variable: Variable, shape: tuple[int, ...]) -> np.ndarray | None:
-            if nbytes(variable, shape) > SMALL:
-                return None
-            array = empty(variable, shape)
-            bound.fixed.append((self.base[variable], address(array)))
-            return array
-
-        bound.stages = [hold(v, a.shape) for v, a in zip(self.inputs, arrays, strict=False)]
-        bound.results = [hold(slot, bound.shapes[slot]) for slot in outputs]
 
     def bind_segment(self, segment: int, arrays: Sequence[Any], bound: Bound) -> Tables:
         """The tables of one segment. `arrays` hold the sources that it reads."""
@@ -203,39 +206,84 @@ class Binder:
                 raise check.fail(*(value[fact] for fact in check.facts))
         for root in self.made(segment):
             self._bind_shape(root, value, bound)
-        steps: list[Any] = []
-        operands: list[tuple[int, int]] = []
-        moving: list[tuple[int, int, int]] = []
+        rows, varying = self.operands[segment]
+        steps: list[list[int]] = []
         sizes: list[int] = []
+        at = 0  # the first operand of the step
+        row_of: dict[int, int] = {}
+        spaces: list[int] = []  # sizes that say how far one worker's workspace is from the next's
         first, last = self.plan.segments[segment]
         for position in range(first, last):
             step, kernel = self.plan.steps[position], self.kernels[position]
             if isinstance(step, PythonStep) or kernel is None:
                 continue
-            start = len(operands), len(step.operands), len(sizes)
-            for place, offset in step.operands:
-                size = 1 if isinstance(place, str) else itemsize(place)
-                if offset in self.moving:
-                    moving.append((len(operands), self.moving[offset], size))
-                operands.append((self.base[place], value[offset] * size))
+            row_of[position] = len(steps)
             numbers, extent, grain, workspace = step.bind(value)
-            sizes += numbers
             code = kernel.address if self.target == "cpu" else position
-            steps.append((code, *start, max(extent, 0), max(grain, 1)))
-            bound.workspace = max(bound.workspace, workspace)
-        tables = Tables(steps, operands, sizes)
-        bound.moving += [(tables.operands, row, k, size) for row, k, size in moving]
+            count = len(step.operands)
+            steps.append([code, at, count, len(sizes), max(extent, 0), max(grain, 1), 0])
+            at += count
+            sizes += numbers
+            bound.workspace = max(bound.workspace, -(-workspace // 64) * 64)
+            if step.library is not None and workspace:
+                spaces.append(len(sizes) - 1)
+        for k in spaces:  # the same for all: in a chain two workers may be at different steps
+            sizes[k] = bound.workspace
+        shares: list[tuple[int, int]] = []
+        for start, stop in self.plan.chains if segment == 0 else ():
+            row = row_of[start]
+            shares += self._cut(start, steps[row : row + stop - start], value, bound)
+        tables = Tables(steps, rows.copy(), sizes)
+        numbers_at = tables.operands.reshape(-1).data
+        for row, share in shares:
+            tables.operands[row, 2] = share
+        for row, offset, size in varying:
+            place = 3 * row + 1
+            numbers_at[place] = value[offset] * size
+            if offset in self.moving:
+                bound.moving.append((numbers_at, place, self.moving[offset], size))
         bound.tables.append(tables)
         if self.target == "cpu" and steps:
             tables.native = driver.Program(
                 tables.steps,
                 tables.operands,
-                tables.pointers,
                 tables.sizes,
                 self.bases,
                 self.errors,
             )
         return tables
+
+    def _cut(
+        self, at: int, steps: list[list[int]], value: Mapping[Expr, int], bound: Bound
+    ) -> list[tuple[int, int]]:
+        """Have the steps from position `at` on run as chains, as far as these sizes allow it.
+
+        Returns (operand, share) for arrays of which each worker needs but a chunk at a time.
+        """
+        members: list[Any] = self.plan.steps[at : at + len(steps)]
+        alone = [(extent, grain) for *_, extent, grain, _ in steps]
+        shares: list[tuple[int, int]] = []
+        for cut in chain.cut(members, value, lambda root: prod(bound.shapes[root]), alone):
+            first, last = min(cut.items), max(cut.items) + 1
+            steps[first][6] = last - first
+            idle = next((k for k in range(first, 0, -1) if alone[k - 1][0]), 0)
+            inside = {
+                root: nbytes(root, bound.shapes[root]) // cut.units * cut.chunk
+                for root in chain.passed_on([members[k] for k in cut.items])
+                if root in self.lifetimes
+                and at + idle <= self.touching[root][0]  # who has nothing to do touches nothing
+                and self.touching[root][1] < at + last
+            }
+            for root, share in inside.items():
+                bound.memory[root] = -(-share // 64) * 64 * driver.workers()
+            for k, items in cut.items.items():
+                steps[k][5] = items
+                shares += [
+                    (steps[k][1] + place, inside[root])
+                    for place, (root, _) in enumerate(members[k].operands)
+                    if root in inside
+                ]
+        return shares
 
     def _bind_shape(self, root: Variable, value: Mapping[Expr, int], bound: Bound) -> None:
         plan = self.plan
@@ -254,8 +302,12 @@ def empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def address(array: np.ndarray) -> int:
-    """Where the first element lies."""
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    """Where the first element lies.
+
+    It is the first field of NumPy's PyArrayObject, which is part of its binary interface (NumPy C
+    API, "Array structure"). `array.ctypes.data` says the same in ten times the time.
+    """
+    return ctypes.c_int64.from_address(id(array) + HEAD).value
 
 
 def itemsize(root: Variable) -> int:

@@ -16,14 +16,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symgraph._version import __version__
+from symgraph.compile.assistant import Job, assistant
+from symgraph.compile.progress import going_on
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
@@ -37,13 +40,21 @@ OPTIONS: dict[str, Any] = {
 VOCABULARY_FILES = (
     "codegen",
     "native",
+    "loopfacts",
     "arithmetic",
+    "intrinsics",
     "mathlib",
+    "formats",
+    "trigonometry",
+    "errorfunction",
+    "powers",
     "special",
     "walk",
     "library/microkernel",
+    "library/interleaved_tiles",
     "library/emit",
     "library/blocks",
+    "library/phases",
     "library/blocking",
 )
 MAGIC = b"symgraph object 1\n"
@@ -77,6 +88,7 @@ class _State:
     kernels: dict[tuple[str, str], Kernel] = field(default_factory=dict)
     statistics: Statistics = field(default_factory=Statistics)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    to_compile: int = 0  # kernels that are being waited for
 
 
 _state = _State()
@@ -99,18 +111,22 @@ def build(source: str, target: str = "cpu", name: str = "kernel") -> Kernel:
     cannot compile, ValueError for another target, RuntimeError for a kernel that would allocate or
     that calls an unknown symbol.
     """
+    return build_all([source], target, name)[0]
+
+
+def build_all(sources: Iterable[str], target: str = "cpu", name: str = "kernel") -> list[Kernel]:
+    """`build` of each; where there is much to compile, a second process does half of it."""
+    sources = list(sources)
     with _state.lock:
-        kernel = _state.kernels.get((target, source))
-        if kernel is None:
-            if target == "python":
-                kernel = _interpret(source, name)
-            elif target == "cpu":
-                address = load(source, lambda symbol: _compile(source, name, symbol), name)
-                kernel = Kernel(name, source, target, address)
-            else:
-                raise ValueError(f"unknown target {target!r}: expected 'cpu' or 'python'")
-            _state.kernels[target, source] = kernel
-        return kernel
+        new = [s for s in dict.fromkeys(sources) if (target, s) not in _state.kernels]
+        if target == "python":
+            made = (_interpret(source, name) for source in new)
+        elif target == "cpu":
+            made = (Kernel(name, s, target, place) for s, place in _addresses(new, name).items())
+        else:
+            raise ValueError(f"unknown target {target!r}: expected 'cpu' or 'python'")
+        _state.kernels.update({(target, kernel.source): kernel for kernel in made})
+        return [_state.kernels[target, source] for source in sources]
 
 
 def _interpret(source: str, name: str) -> Kernel:
@@ -134,31 +150,83 @@ def execute(source: str, name: str, vocabulary: dict[str, Any]) -> Any:
 
 def load(source: str, compiler: Callable[[str], bytes], name: str) -> int:
     """The address of the object for `source`, found on disk or made with `compiler(symbol)`."""
-    key = _key(source)
-    symbol = "symgraph_" + key[:32]
-    path = cache_dir() / key[:2] / (key + ".o")
     with _state.lock:
-        payload = _read(path, key)
-        if payload is not None:
-            try:
-                address = _engine().add(payload, symbol)
-            except RuntimeError:
-                payload = None
-            else:
-                _state.statistics.hits += 1
-        if payload is None:
-            if on_compile is not None:
-                on_compile(name, source)
+        address = _find(source)
+        if address is None:
+            _announce(name, source)
             begin = time.perf_counter()
-            payload = compiler(symbol)
-            address = _engine().add(payload, symbol)
-            _state.statistics.compiled += 1
+            address = _add(source, compiler(_symbol(source)))
             _state.statistics.seconds += time.perf_counter() - begin
-            _write(path, key, payload)
+        return address
+
+
+def _addresses(sources: Sequence[str], name: str) -> dict[str, int]:
+    """The addresses of these kernels, found on disk or compiled."""
+    places = {source: place for source in sources if (place := _find(source)) is not None}
+    missing = [source for source in sources if source not in places]
+    if missing:
+        begin = time.perf_counter()
+        _state.to_compile = len(missing)
+        places |= _compile_all(missing, name)
+        _state.statistics.seconds += time.perf_counter() - begin
+    return places
+
+
+def _compile_all(sources: Sequence[str], name: str) -> dict[str, int]:
+    """Compile these, the largest first: that way two processes are done at about the same time."""
+    ordered = sorted(sources, key=len, reverse=True)
+    jobs = deque(Job(name, source, _symbol(source)) for source in ordered)
+    helper = assistant(jobs)
+    places: dict[str, int] = {}
+    try:
+        while job := helper.take() if helper else jobs and jobs.popleft():
+            _announce(name, job.source)
+            places[job.source] = _add(job.source, compile_kernel(*job))
+    finally:
+        if helper is not None:
+            helper.close()
+    for source in ordered:
+        if source not in places:  # the helper took it
+            assert helper is not None
+            _announce(name, source)
+            symbol = _symbol(source)
+            payload = helper.made.get(symbol) or compile_kernel(name, source, symbol)
+            places[source] = _add(source, payload)
+    return places
+
+
+def _find(source: str) -> int | None:
+    """The address of the object that the cache holds for `source`."""
+    payload = _read(_path(source), _key(source))
+    if payload is None:
+        return None
+    try:
+        address = _engine().add(payload, _symbol(source))
+    except RuntimeError:
+        return None
+    _state.statistics.hits += 1
     return address
 
 
-def _compile(source: str, name: str, symbol: str) -> bytes:
+def _add(source: str, payload: bytes) -> int:
+    """Load what was compiled for `source` and keep it in the cache."""
+    address = _engine().add(payload, _symbol(source))
+    _state.statistics.compiled += 1
+    _state.to_compile = max(_state.to_compile - 1, 0)
+    _write(_path(source), _key(source), payload)
+    return address
+
+
+def _announce(name: str, source: str) -> None:
+    count = max(_state.to_compile, 1)
+    kernels = f"{count} kernels" if count > 1 else "a kernel"
+    going_on(f"symgraph: compiling {kernels}; the next process finds them in {cache_dir()}")
+    if on_compile is not None:
+        on_compile(name, source)
+
+
+def compile_kernel(name: str, source: str, symbol: str) -> bytes:
+    """The object code of a kernel, as codegen.emit gives it."""
     from symgraph.compile import codegen, native
 
     function = execute(source, name, native.VOCABULARY)
@@ -197,28 +265,6 @@ def statistics() -> Statistics:
         return Statistics(**vars(_state.statistics))
 
 
-@contextmanager
-def announce_after(seconds: float, say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, say once that compiling goes on when it has taken more than `seconds` in all."""
-    start, said = statistics().seconds, False
-    global on_compile
-    previous = on_compile
-
-    def watch(name: str, source: str) -> None:
-        nonlocal said
-        if not said and _state.statistics.seconds - start > seconds:
-            said = True
-            say(f"compiling kernels; the next process finds them in {cache_dir()}")
-        if previous is not None:
-            previous(name, source)
-
-    on_compile = watch
-    try:
-        yield
-    finally:
-        on_compile = previous
-
-
 def _read(path: Path, key: str) -> bytes | None:
     """The payload of a file that is whole and is this key's, else None."""
     try:
@@ -247,6 +293,15 @@ def _write(path: Path, key: str, payload: bytes) -> None:
 
 
 # ---- the key
+
+
+def _path(source: str) -> Path:
+    key = _key(source)
+    return cache_dir() / key[:2] / (key + ".o")
+
+
+def _symbol(source: str) -> str:
+    return "symgraph_" + _key(source)[:32]
 
 
 def _key(source: str) -> str:

@@ -25,7 +25,7 @@ from numba.core.codegen import CPUCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from symgraph.compile import native
+from symgraph.compile import loopfacts, native
 
 KERNEL_ARGUMENTS = (
     types.CPointer(types.voidptr),
@@ -55,6 +55,12 @@ class _Collector(CPUCodeLibrary):
         self._linking_libraries.append(library)
 
 
+def warm_up() -> None:
+    """Load what Numba loads when it first compiles."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+
+
 def lower(
     function: Any, arguments: tuple[types.Type, ...], options: Mapping[str, Any], symbol: str
 ) -> llvm.ModuleRef:
@@ -69,8 +75,7 @@ def lower(
     flags.nrt = False
     collector = _Collector(symbol)
     with global_compiler_lock:
-        cpu_target.typing_context.refresh()
-        cpu_target.target_context.refresh()
+        warm_up()
         result = compiler.compile_extra(
             cpu_target.typing_context,
             cpu_target.target_context,
@@ -128,7 +133,7 @@ def _mark_loops(function: ir.Function) -> None:
         block, remaining = path[-1]
         for target in remaining:
             if state.get(target) == "open":
-                native.mark_parallel(function.module, block.terminator)
+                loopfacts.mark_parallel(function.module, block.terminator)
             elif target not in state:
                 state[target] = "open"
                 path.append((target, iter(successors[target])))

@@ -24,7 +24,7 @@ import numpy as np
 from symgraph.compile import cache as kernels
 
 # The layout of walk.py's context, which cannot be imported here without importing Numba.
-_FINISHED, _THREADS, _POOL, _WORKERS, _SLOTS = 6, 7, 8, 9, 16
+_FINISHED, _THREADS, _POOL, _WORKERS, _COUNT, _SLOTS = 6, 7, 8, 9, 10, 15
 
 Kernel = Callable[[Sequence[int], Sequence[int], int, int, int], None]
 
@@ -32,31 +32,37 @@ Kernel = Callable[[Sequence[int], Sequence[int], int, int, int], None]
 class Program:
     """The vectors of one compiled function, ready to be walked.
 
-    All are int64 and C-contiguous: steps (n, 6): kernel address, first operand, operand count,
-    first size index, extent, grain; operands (m, 2): index of a base, byte offset; pointers (m,),
-    which the driver fills; sizes; bases: addresses; errors (4,): a step after which errors[0] is
-    not 0 is the last one. They are kept alive and may be edited in place between runs; call
-    `resized` after editing extents or grains. One program must not run twice at a time.
+    All are int64 and C-contiguous: steps (n, 7): kernel address, first operand, operand count,
+    first size index, extent, grain, chain; operands (m, 3): index of a base, byte offset, share;
+    sizes; bases: addresses; errors (4,): a step after which errors[0] is not 0 is the last one.
+    They are kept alive and may be edited in place between runs; call `resized` after editing
+    extents or grains. One program must not run twice at a time.
 
-    A step whose extent is 0 does nothing; a grain of 0 means one chunk. Raises ValueError for a
-    vector of another dtype, shape or layout.
+    A step whose extent is 0 does nothing; a grain is at least 1. `chain` steps from this one on,
+    all of as many chunks as this or of none, run chunk by chunk: the first chunk of each, then the
+    second of each (docs/decisions/005); 0 or 1 is the step alone. An operand with a share is memory
+    for a chunk alone: `share` bytes, rounded up to 64, for each worker; the kernel finds its chunk there as if
+    all chunks lay one after the other. Raises ValueError for a vector of another dtype, shape or
+    layout.
     """
 
     def __init__(
         self,
         steps: np.ndarray,
         operands: np.ndarray,
-        pointers: np.ndarray,
         sizes: np.ndarray,
         bases: np.ndarray,
         errors: np.ndarray,
         threads: int | None = None,
     ) -> None:
-        shapes = {"steps": (-1, 6), "operands": (len(pointers), 2), "errors": (4,)}
+        shapes = {"steps": (-1, 7), "operands": (-1, 3), "errors": (4,)}
         self.vectors = {
-            "steps": steps, "operands": operands, "pointers": pointers,
-            "sizes": sizes, "bases": bases, "errors": errors,
-        }  # fmt: skip
+            "steps": steps,
+            "operands": operands,
+            "sizes": sizes,
+            "bases": bases,
+            "errors": errors,
+        }
         for name, vector in self.vectors.items():
             shape = shapes.get(name, (-1,))
             fits = vector.ndim == len(shape) and all(
@@ -69,8 +75,11 @@ class Program:
                 )
         self.steps = steps
         self.threads = workers() if threads is None else threads
-        addresses = [vector.ctypes.data for vector in self.vectors.values()]
+        self._pointers = np.empty(self.threads * len(operands), np.int64)
+        vectors = [steps, operands, self._pointers, sizes, bases, errors]
+        addresses = [vector.ctypes.data for vector in vectors]
         self._context = np.array(addresses + [0] * (_SLOTS - len(addresses)), np.int64)
+        self._context[_COUNT] = len(operands)
         self._numbers = np.arange(self.threads, dtype=np.int64)
         self._context[_THREADS] = 1
         self._context[_WORKERS] = self._numbers.ctypes.data
@@ -81,7 +90,7 @@ class Program:
     def resized(self) -> None:
         """Look at extents and grains again: is there a step with more than one chunk?"""
         extent, grain = self.steps[:, 4], self.steps[:, 5]
-        self.parallel = bool(((grain > 0) & (extent > grain)).any())
+        self.parallel = bool((extent > grain).any())
 
     def run(self, first: int, last: int) -> int:
         """Walk the steps first..last; the index reached, `last` unless the step there failed.
@@ -109,7 +118,6 @@ class Program:
 def run(
     steps: np.ndarray,
     operands: np.ndarray,
-    pointers: np.ndarray,
     sizes: np.ndarray,
     bases: np.ndarray,
     errors: np.ndarray,
@@ -117,14 +125,13 @@ def run(
     last: int,
 ) -> int:
     """`Program(...).run(first, last)`, for a program that runs once."""
-    return Program(steps, operands, pointers, sizes, bases, errors).run(first, last)
+    return Program(steps, operands, sizes, bases, errors).run(first, last)
 
 
 def run_interpreted(
     functions: Sequence[Kernel],
     steps: np.ndarray,
     operands: np.ndarray,
-    pointers: np.ndarray,
     sizes: np.ndarray,
     bases: np.ndarray,
     errors: np.ndarray,
@@ -133,18 +140,24 @@ def run_interpreted(
 ) -> int:
     """The same walk in Python, in the same chunks: column 0 is an index into `functions`."""
     parameters = memoryview(sizes.data)
-    for s in range(first, last):
-        kernel, operand, count, size, extent, grain = steps[s].tolist()
-        rows = operands[operand : operand + count]
-        pointers[operand : operand + count] = bases[rows[:, 0]] + rows[:, 1]
-        arrays = pointers[operand : operand + count].tolist()
-        grain = grain if grain > 0 else extent
-        with np.errstate(all="ignore"):
-            for start in range(0, extent, max(grain, 1)):
-                stop = min(start + grain, extent)
-                functions[kernel](arrays, parameters[size:], start, stop, 0)
+    s = first
+    while s < last:
+        members = range(s, s + max(int(steps[s, 6]), 1))
+        for chunk in range(-(-int(steps[s, 4]) // int(steps[s, 5]))):
+            for m in members:
+                kernel, operand, count, size, extent, grain, _ = steps[m].tolist()
+                base, offset, share = operands[operand : operand + count].T
+                arrays = (bases[base] + offset - chunk * share).tolist()
+                start = chunk * grain
+                if start >= extent:  # a step with nothing to do may stand in a chain
+                    continue
+                with np.errstate(all="ignore"):
+                    functions[kernel](
+                        arrays, parameters[size:], start, min(start + grain, extent), 0
+                    )
         if errors[0] != 0:
             return s
+        s = members.stop
     return last
 
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from symgraph.compile import cache
 from symgraph.compile.inputs import In, as_input
-from symgraph.compile.pipeline import Compiled, Options, compile_graph
-from symgraph.compile.plan import PythonStep
-from symgraph.compile.request import Request
+from symgraph.compile.request import Options, Request
 from symgraph.configuration import config
 from symgraph.errors import UnusedInputError, explain
 from symgraph.graph import Variable
@@ -114,69 +111,65 @@ class Function:
         self, ins: Sequence[In], request: Request, options: Options, name: str | None
     ) -> None:
         self.name = name
-        self.trust_input = False  # True: arguments are contiguous arrays of the right type
         self.options = options
         self._ins = list(ins)
         self._visible = [item for item in ins if item.update is None]
         self._inputs = [v for v in request.inputs if not isinstance(v, SharedVariable)]
         self._defaults = {item: item.value for item in self._visible if item.value is not None}
         self._request = request
-        with cache.announce_after(_PATIENCE, _say):
-            self._compiled: Compiled = compile_graph(
+        # Here, and not above: `import symgraph` need not wait for the compiler.
+        from symgraph.compile.pipeline import compile_graph
+        from symgraph.compile.progress import announce_after
+
+        with announce_after(_PATIENCE, _say):
+            self._compiled = compile_graph(
                 self._inputs,
                 request.outputs,
                 request.shared,
                 request.updates,
                 options,
             )
-        self._call: Callable[[list[np.ndarray]], list[np.ndarray]] = self._compiled.program.call
         self._form = request.form
-        self._plain = len(self._visible) == len(ins) and not self._defaults
+        self._arity = -1 if len(self._visible) < len(ins) else len(ins)
+        self.trust_input = False
+
+    @property
+    def trust_input(self) -> bool:
+        """True: arguments are C-contiguous arrays of the right type, and nothing tests it."""
+        return self._path.trusted
+
+    @trust_input.setter
+    def trust_input(self, trusted: bool) -> None:
+        from symgraph.compile.calling import CallPath
+
+        self._path = CallPath(self._compiled.program, self._visible, self._form, bool(trusted))
+        self._call = self._path.call
 
     # -- calling ----------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        given: Sequence[Any] = args
-        states: list[tuple[Any, np.ndarray]] = []
-        if kwargs or len(args) != len(self._ins) or not self._plain:
-            given, states = self._bind(args, kwargs)
-        values = []
-        for position, value in enumerate(() if self.trust_input else given):
-            item = self._visible[position]
-            if not (
-                type(value) is np.ndarray
-                and value.dtype == item.dtype
-                and value.ndim == item.ndim
-                and item.is_plain
-            ):
-                value = self._filter(item, value)
-            flags = value.flags
-            if not (flags.c_contiguous and flags.aligned):
-                value = np.array(value, order="C")
-            values.append(value)
-        if self.trust_input:
-            values = list(given)
-        results = self._call_with(states, values) if states else self._call(values)
-        form = self._form
-        if form == "single":
-            return results[0]
-        if form == "list" or form == "none":
-            return results
-        return dict(zip(form, results, strict=True))
+        if kwargs or len(args) != self._arity:
+            values, states = self._bind(args, kwargs)
+            return self._call_with(states, values)
+        return self._call(self, *args)
 
-    def _call_with(
-        self, states: Sequence[tuple[Any, np.ndarray]], values: list[np.ndarray]
-    ) -> list[np.ndarray]:
+    def _call_with(self, states: Sequence[tuple[Any, np.ndarray]], values: Sequence[Any]) -> Any:
         """Call with other values of inputs that keep state, which a failing call leaves alone."""
         before = [(state, state.container.value) for state, _ in states]
         for state, value in states:
             state.set_value(value)
         try:
-            return self._call(values)
+            return self._call(self, *values)
         except BaseException:
             for state, value in before:
                 state.container.replace(value)
             raise
+
+    def accept(self, position: int, value: Any) -> np.ndarray:
+        """`value` as a C-contiguous array of the type of the input at `position`, or TypeError."""
+        data = self._filter(self._visible[position], value)
+        flags = data.flags
+        return data if flags.c_contiguous and flags.aligned else np.array(data, order="C")
 
     def _filter(self, item: In, value: Any) -> np.ndarray:
         try:
@@ -339,6 +332,8 @@ class Function:
 
     def kernels(self) -> list[KernelInfo]:
         """The kernels in order: what each computes, its printed source, the nodes fused into it."""
+        from symgraph.compile.plan import PythonStep
+
         infos = []
         for position, step in enumerate(self._compiled.plan.steps):
             if isinstance(step, PythonStep):
@@ -350,6 +345,11 @@ class Function:
                 what += f": {source.splitlines()[0][2:]}"
             infos.append(KernelInfo(f"kernel{position}", what, source, tuple(nodes)))
         return infos
+
+    @property
+    def call_source(self) -> str:
+        """The Python function that a call runs, as it was printed for this function."""
+        return self._path.source
 
     @property
     def maker(self) -> SimpleNamespace:
@@ -379,4 +379,5 @@ class KernelInfo:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    if config.announce_compiling and sys.stderr is not None:
+        sys.stderr.write(text + "\n")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from symgraph import expr as E
 from symgraph.compile.host import leaves
 from symgraph.compile.sizes import Sizes
-from symgraph.expr import Expr, Fold, Index, Load
+from symgraph.expr import Dim, Expr, Fold, Index, Item, Load
 from symgraph.graph import Apply, LibraryCall, Shape, Variable
 from symgraph.types import TensorType
 
@@ -54,7 +54,8 @@ class Kernel:
     @property
     def is_fallible(self) -> bool:
         """Whether it may meet data that it must refuse (an index out of range)."""
-        return any(E.is_fallible(e) for _, t, v in self.stores for e in E.walk((*t, v)))
+        roots = (e for _, target, value in self.stores for e in (*target, value))
+        return any(map(E.is_fallible, E.walk(roots)))
 
 
 @dataclass(eq=False)
@@ -145,6 +146,7 @@ class _Fuser:
         self.nodes, self.sizes, self.use_library = nodes, sizes, use_library
         self.uses: dict[Variable, dict[Kernel, dict[Load, Nest]]] = {}
         self.needs: dict[Variable, str] = {}  # memory that someone needs: contiguous or strided
+        self.seen: set[Expr] = set()  # what the host reads
         self.work: list[Work] = []
         self.stored_as: dict[Variable, Variable] = {}
         self.views: dict[Variable, Variable] = {}
@@ -193,7 +195,9 @@ class _Fuser:
 
     def read(self, *exprs: Expr) -> None:
         """The host will read these: results among their leaves need memory."""
-        for leaf in leaves(exprs):
+        new = [e for e in exprs if e not in self.seen]
+        self.seen.update(new)
+        for leaf in leaves(new) if new else ():
             variable = leaf.head[0]
             if variable.owner is not None:
                 self.need(variable, "contiguous")
@@ -326,6 +330,8 @@ def _labelled(value: Expr, label: int, given: Sequence[Expr]) -> Expr:
 
     The indices `given` to the node hold checks of other nodes: these keep their labels.
     """
+    if not value.has_check:
+        return value
     new: dict[Expr, Expr] = {e: e for e in E.walk(given)}
     for expr in E.walk([value]):
         if expr in new:
@@ -343,55 +349,80 @@ def _merge_maps(work: Sequence[Work], views: Mapping[Variable, Variable]) -> lis
     What the first stores and the second loads at the same place stays in a register.
     """
     merged: list[Work] = []
+    joint: _Joint | None = None
     for item in work:
         last = merged[-1] if merged else None
         if isinstance(item, Kernel) and isinstance(last, Kernel):
-            stores = _continued(last, item, views)
-            if stores is not None:
-                last.stores += stores
-                last.nodes += [n for n in item.nodes if n not in last.nodes]
-                last.calls += item.calls
+            if joint is None or joint.kernel is not last:
+                joint = _Joint(last, views)
+            if joint.take(item):
                 continue
         merged.append(item)
     return merged
 
 
-def _continued(
-    first: Kernel, second: Kernel, views: Mapping[Variable, Variable]
-) -> list[tuple[Variable, tuple[Expr, ...], Expr]] | None:
-    """The stores of `second` in terms of `first`'s loops and values; None if they do not fit."""
-    if len(first.loops) != len(second.loops) or first.calls + second.calls > MAX_CALLS:
-        return None
-    if any(a.extent is not b.extent for a, b in zip(first.loops, second.loops, strict=True)):
-        return None
-    if first.ordered or second.ordered or len(first.stores) >= MAX_STORES:
-        return None
-    roots = [e for _, target, value in second.stores for e in (*target, value)]
-    every = E.walk([e for _, target, value in first.stores for e in (*target, value)] + roots)
-    if any(type(e) is Fold for e in every) or any(E.is_checked(e) for e in E.walk(roots)):
-        return None  # (a check is labelled with its node's place in its own kernel)
-    made = {variable for variable, _, _ in first.stores}
-    if made & {variable for variable, _, _ in second.stores}:
-        return None
-    if any(leaf.head[0] in made for leaf in leaves(roots)):
-        return None
-    loops: dict[Expr, Expr] = dict(zip(second.loops, first.loops, strict=True))
-    values: dict[Expr, Expr] = {
-        E.load(variable, target): value for variable, target, value in first.stores
-    }
-    shares = {e.head for e in E.walk(values.values()) if type(e) is Load} | made
-    stores, is_related = [], False
-    for variable, target, value in second.stores:
-        exprs = []
-        for expr in (*target, value):
-            expr = E.substitute(expr, loops)
-            loads = [e for e in E.walk([expr]) if type(e) is Load]
-            is_related = is_related or any(e.head in shares for e in loads)
-            if any(_root(e.head, views) in made and e not in values for e in loads):
-                return None
-            exprs.append(E.substitute(expr, values))
-        stores.append((variable, tuple(exprs[:-1]), exprs[-1]))
-    return stores if is_related else None
+class _Joint:
+    """A kernel that others are joined to, and what is known of it: each is looked at once."""
+
+    def __init__(self, kernel: Kernel, views: Mapping[Variable, Variable]) -> None:
+        self.kernel, self.views = kernel, views
+        self.made: set[Variable] = set()
+        self.values: dict[Expr, Expr] = {}  # what it stores, by the load that would read it
+        self.shares: set[Variable] = set()  # what it touches
+        self.has_folds = False
+        self.seen: set[Expr] = set()
+        self.note(kernel.stores)
+
+    def note(self, stores: Iterable[tuple[Variable, tuple[Expr, ...], Expr]]) -> None:
+        """Take down these stores of the kernel."""
+        for variable, target, value in stores:
+            self.made.add(variable)
+            self.values[E.load(variable, target)] = value
+        values = E.walk((value for _, _, value in stores), self.seen)
+        self.shares |= {e.head for e in values if type(e) is Load} | self.made
+        every = (*values, *E.walk((t for _, target, _ in stores for t in target), self.seen))
+        self.has_folds = self.has_folds or any(type(e) is Fold for e in every)
+
+    def take(self, second: Kernel) -> bool:
+        """Join `second` to the kernel; whether that could be done."""
+        first = self.kernel
+        if len(first.loops) != len(second.loops) or first.calls + second.calls > MAX_CALLS:
+            return False
+        if any(a.extent is not b.extent for a, b in zip(first.loops, second.loops, strict=True)):
+            return False
+        if first.ordered or second.ordered or len(first.stores) >= MAX_STORES or self.has_folds:
+            return False
+        stores = self.rewritten(second)
+        if stores is None:
+            return False
+        self.note(stores)
+        first.stores += stores
+        first.nodes += [n for n in second.nodes if n not in first.nodes]
+        first.calls += second.calls
+        return True
+
+    def rewritten(self, second: Kernel) -> list[tuple[Variable, tuple[Expr, ...], Expr]] | None:
+        """The stores of `second` in terms of the kernel's loops and values, if they fit."""
+        roots = [e for _, target, value in second.stores for e in (*target, value)]
+        every = E.walk(roots)
+        if any(e.has_check for e in roots) or any(type(e) is Fold for e in every):
+            return None  # (a check is labelled with its node's place in its own kernel)
+        if not self.made.isdisjoint(variable for variable, _, _ in second.stores):
+            return None
+        if any(type(e) in (Dim, Item) and e.head[0] in self.made for e in every):
+            return None
+        loops: dict[Expr, Expr] = dict(zip(second.loops, self.kernel.loops, strict=True))
+        table = E.substitute_all(roots, loops)
+        loads = [e for e in E.walk(table[e] for e in roots) if type(e) is Load]
+        if not any(e.head in self.shares for e in loads):
+            return None
+        if any(_root(e.head, self.views) in self.made and e not in self.values for e in loads):
+            return None
+        done = E.substitute_all([table[e] for e in roots], self.values)
+        return [
+            (variable, tuple(done[table[t]] for t in target), done[table[value]])
+            for variable, target, value in second.stores
+        ]
 
 
 def _root(variable: Variable, views: Mapping[Variable, Variable]) -> Variable:
@@ -402,13 +433,14 @@ def _root(variable: Variable, views: Mapping[Variable, Variable]) -> Variable:
 
 def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
     """((cost, calls), loads, folds) of computing `value` once; what no loop moves is read once."""
-    calls = [e for e in E.walk([value]) if type(e) is E.Call and not e.is_host]
     every = E.walk([value])
-    address = {a for e in every if type(e) is Load for i in e.args for a in E.walk([i])}
+    calls = [e for e in every if type(e) is E.Call and not e.is_host]
+    loads = [e for e in every if type(e) is Load]
+    address = set(E.walk(i for e in loads for i in e.args if i.args))
     work = sum(e.head.cost for e in calls if e not in address)
-    loads = sum(type(e) is Load and any(not i.is_host for i in e.args) for e in every)
+    moved = sum(any(not i.is_host for i in e.args) for e in loads)
     folds = sum(type(e) is Fold for e in every)
-    return (work, len(calls)), loads, folds
+    return (work, len(calls)), moved, folds
 
 
 def fuse(

@@ -51,7 +51,6 @@ class In:
         kind = variable.type
         self.dtype = np.dtype(kind.dtype) if isinstance(kind, TensorType) else None
         self.ndim = kind.ndim
-        self.is_plain = isinstance(kind, TensorType) and not any(kind.broadcastable)
         self.state: Any = None
         self.update = None
         self.value = value

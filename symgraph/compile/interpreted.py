@@ -296,6 +296,8 @@ VOCABULARY: dict[str, Any] = {
     "pointer_in": pointer,
     "pointer_out": pointer,
     "pointer_at": pointer_at,
+    "pointer_in_at": pointer_at,
+    "pointer_out_at": pointer_at,
     "address": address,
     **{function.__name__: _quiet(function) for function in _ANY},
     **{

@@ -1,82 +1,34 @@
-"""From a fused kernel to loops over memory: addresses, collapsed loops, reductions cut in two.
-
-After this stage an element is read as `Load(operand, (address,))`: the operand is a place in
-memory (a base and an offset), the address is linear in the loop variables where it can be.
-"""
+"""From a fused kernel to loops over memory: indices become addresses, loops merge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from symgraph import expr as E
-from symgraph.compile.fuse import Kernel, Nest
+from symgraph.compile import reductions
+from symgraph.compile.fuse import Kernel
+from symgraph.compile.nest import Layout, LoopNest, Operand, address_of, fetch
 from symgraph.expr import Expr, Fold, Index, Load
-from symgraph.graph import Apply, Variable
-
-SPLIT = 64  # chunks into which the reduction of a whole array is cut
-SPLITTABLE = {"sum", "prod", "max", "min", "any", "all"}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a variable lies: `root` owns the memory; offset and strides are in elements."""
-
-    root: Variable
-    offset: Expr
-    strides: tuple[Expr, ...]
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An array that a kernel touches: element 0 is `offset` elements into the memory of `root`."""
-
-    root: Variable
-    offset: Expr
-    dtype: str
-
-
-@dataclass
-class LoopNest:
-    """A kernel over memory. `partial` is set for the first half of a reduction cut in two."""
-
-    loops: Nest
-    stores: list[tuple[Operand, Expr, Expr]]
-    nodes: list[Apply]
-    ordered: bool = False
-    is_fallible: bool = False
+from symgraph.graph import Variable
 
 
 def lower(
     kernel: Kernel, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
 ) -> list[LoopNest]:
     """The loop nests of `kernel` in order; `temporary(dtype, shape)` is for partial sums."""
-    nest = _addressed(kernel, layout)
-    nest = _collapsed(nest)
-    return _split(nest, layout, temporary)
+    nest = reductions.with_positions(_addressed(kernel, layout))
+    nest = reductions.with_kept_values(_collapsed(nest))
+    return reductions.split(nest, layout, temporary)
 
 
 def _operand(variable: Variable, layout: Layout) -> Operand:
     return Operand(layout.root, layout.offset, variable.type.dtype)
 
 
-def fetch(operand: Operand, address: Expr) -> Load:
-    """The element at `address` of an operand; float16 is loaded as float32."""
-    dtype = "float32" if operand.dtype == "float16" else operand.dtype
-    return E._intern(Load, operand, (address,), dtype, False)  # type: ignore[no-any-return]
-
-
-def _address(indices: Sequence[Expr], strides: Sequence[Expr]) -> Expr:
-    total: Expr = E.ZERO
-    for i, stride in zip(indices, strides, strict=True):
-        total = E.add(total, E.mul(i, stride))
-    return total
-
-
 def _place(variable: Variable, at: Layout, indices: Sequence[Expr]) -> tuple[Operand, Expr]:
     """The operand and address of an element. What the host knows of the address, such as where a
     slice begins, goes into the operand: then it may change without touching the kernel's sizes."""
-    operand, address = _operand(variable, at), _address(indices, at.strides)
+    operand, address = _operand(variable, at), address_of(indices, at.strides)
     terms, rest = E.linear(address)
     if rest.is_host and type(rest) is not E.Const:
         address = E.ZERO
@@ -203,42 +155,3 @@ def _merge(
             merged[i] = (joint, E.ONE if i is run[-1] else E.ZERO)
         result.append(joint)
     return tuple(result)
-
-
-# ---- reductions of whole arrays ------------------------------------------------------------------
-
-
-def _split(
-    nest: LoopNest, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
-) -> list[LoopNest]:
-    """Cut each reduction that has no loops around it into chunks, added up in order afterwards."""
-    if nest.loops or nest.ordered:
-        return [nest]
-    values = [value for _, _, value in nest.stores]
-    every = [e for e in E.walk(values) if type(e) is Fold]
-    inside = {e for fold in every for e in E.walk(fold.args) if type(e) is Fold}
-    folds = [f for f in every if f.kind in SPLITTABLE and f not in inside]
-    table: dict[Expr, Expr] = {}
-    nests: list[LoopNest] = []
-    for fold in folds:
-        first = fold.axes[0]
-        if type(first.extent) is E.Const and first.extent.value <= SPLIT:
-            continue
-        count = E.minimum(first.extent, SPLIT)
-        step = E.floordiv(E.add(first.extent, E.sub(count, 1)), E.maximum(count, 1))
-        chunk = E.index(count)
-        start = E.mul(chunk, step)
-        length = E.maximum(E.minimum(step, E.sub(first.extent, start)), 0)
-        inner = E.index(length)
-        part = E.fold(fold.kind, (inner, *fold.axes[1:]), fold.args[0], fold.dtype)
-        part = E.substitute(part, {first: E.add(start, inner)})
-        partial = temporary(fold.dtype, (count,))
-        place = layout(partial)
-        operand = _operand(partial, place)
-        nests.append(
-            LoopNest((chunk,), [(operand, chunk, part)], nest.nodes, False, nest.is_fallible)
-        )
-        again = E.index(count)
-        table[fold] = E.fold(fold.kind, (again,), fetch(operand, again), fold.dtype)
-    stores = [(o, a, E.substitute(value, table)) for o, a, value in nest.stores]
-    return [*nests, LoopNest((), stores, nest.nodes, False, nest.is_fallible)]

@@ -4,18 +4,18 @@ A function here is written once over `Value`, which emits LLVM instructions by P
 constants take the type of what they meet. Its instructions carry the one flag `nsz`, so the flags
 that a kernel is compiled with (reordering, contraction) never reach the two-part constants.
 
-Greatest error in units in the last place, inside a kernel (asserted by tests/test_mathlib.py; the
-errors found are about a third less), and time for a million on one AVX-512 core:
+sin, cos, tan, erf, erfc and pow have files of their own. The greatest errors, which tests assert,
+are listed in docs/accuracy.md.
 
-    function   float32  float64  ms (float32, float64)   method
-    exp, exp2    1.5      1.5        0.4   0.9   2**k exp(r), |r| <= ln 2 / 2, polynomial
-    expm1        2.0      2.0        0.3   0.7   the same: 2**k expm1(r) + (2**k - 1)
-    log, log1p   1.5      1.5        0.6   1.3   2**k (1 + f): atanh series in f / (2 + f)
-    log2         2.5      2.5        0.5   1.1   the same, k added last
-    log10        2.5      3.5        0.6   1.2   the same, k log10(2) in two parts
-    tanh         3.0      3.0        0.4   1.1   t / (t + 2), t = expm1(2|x|)
-    sigmoid      3.0      3.0        0.5   1.2   exp(-|x|), so both tails keep relative accuracy
-    softplus     2.5      2.5        1.2   2.9   max(x, 0) + log1p(exp(-|x|))
+    function       method
+    exp, exp2      2**k exp(r), |r| <= ln 2 / 2, polynomial
+    expm1          the same: 2**k expm1(r) + (2**k - 1)
+    log, log1p     2**k (1 + f): atanh series in f / (2 + f)
+    log2, log10    the same; k added last, k log10(2) in two parts
+    tanh           t / (t + 2), t = expm1(2|x|)
+    sigmoid        exp(-|x|), so both tails keep relative accuracy
+    softplus       max(x, 0) + log(1 + exp(-|x|)), whose argument needs no exponent taken out
+    sinh, cosh     exp(|x|) / 2, which does not overflow too early; expm1 for a small sinh
 
 Limits: exp overflows to inf and underflows through the subnormals to 0; tanh(large) is 1 exactly;
 log(0) = log1p(-1) = -inf, log of a negative number is NaN; NaN gives NaN. Subnormals are kept.
@@ -29,17 +29,16 @@ own fits at Chebyshev nodes in 60 digits.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Union
+from collections.abc import Sequence
+from typing import Union
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from symgraph.compile import special
+from symgraph.compile import trigonometry
+from symgraph.compile.formats import FLOAT32, FLOAT64, Format
+from symgraph.compile.loopfacts import mark
 
 Operand = Union["Value", float, int]
 
@@ -165,6 +164,10 @@ class Value:
         """self * b + c, rounded once where the machine can, else twice."""
         return self.call("llvm.fmuladd", b, c)
 
+    def exact_fma(self, b: Operand, c: Operand) -> Value:
+        """self * b + c, rounded once: slowly where the machine has no such instruction."""
+        return self.call("llvm.fma", b, c)
+
     def abs(self) -> Value:
         return self.call("llvm.fabs")
 
@@ -185,10 +188,28 @@ class Value:
         return log(self)
 
     def sin(self) -> Value:
-        return self.libm("sin")
+        return trigonometry.sin(self)
 
     def tan(self) -> Value:
-        return self.libm("tan")
+        return trigonometry.tan(self)
+
+    def exp_of_sum(self, low: Value) -> Value:
+        """exp(self + low), for a low that is small beside self."""
+        k, r = _reduce(_clamp(self, *self.format.exp_range))
+        return _scale(_expm1_reduced(r + low) + 1.0, k)
+
+    def short_exp(self) -> Value:
+        """exp of a float64 to float32's digits, limited to its range."""
+        k, r = _reduce(_clamp(self, -200.0, 200.0))
+        return ((r * r).fma(r.poly(FLOAT32.exp), r) + 1.0) * _power_of_two(k)
+
+    def split(self) -> tuple[Value, Value]:
+        """The nearest integer to a small number: (as an integer, as a float)."""
+        return _split(self, self)
+
+    def normalise(self) -> tuple[Value, Value]:
+        """x = 2**k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): (k as a float, f), for x > 0."""
+        return _normalise(self)
 
     def wide(self) -> Value:
         """As float64."""
@@ -206,65 +227,32 @@ class Value:
     def as_float(self) -> Value:
         return self._new(self.builder.bitcast(self.ir, self.format.real))
 
+    def to_float(self) -> Value:
+        """An integer as float64."""
+        return self._new(self.builder.sitofp(self.ir, FLOAT64.real))
+
+    def entry(self, name: str, table: Sequence[float]) -> Value:
+        """The entry of a float64 table at this integer; the module keeps one table of a name."""
+        module = self.builder.module
+        found = module.globals.get("symgraph_" + name)
+        if found is None:
+            content = ir.Constant(ir.ArrayType(FLOAT64.real, len(table)), list(table))
+            found = ir.GlobalVariable(module, content.type, "symgraph_" + name)
+            found.initializer, found.linkage, found.global_constant = content, "internal", True
+        index = self.ir
+        if index.type != FLOAT64.bits:
+            index = self.builder.sext(index, FLOAT64.bits)
+        place = self.builder.gep(found, [FLOAT64.bits(0), index], inbounds=True)
+        value = self.builder.load(place)
+        mark(self.builder, value, "sizes")
+        return self._new(value)
+
     def poly(self, coefficients: Sequence[float]) -> Value:
         """The polynomial with these coefficients, constant first, by Horner's rule."""
         result: Value = self.constant(coefficients[-1])
         for coefficient in coefficients[-2::-1]:
             result = result.fma(self, coefficient)
         return result
-
-
-class Format:
-    """What the functions need to know of a floating-point format."""
-
-    def __init__(self, real: ir.Type, width: int, mantissa: int, **constants: Any) -> None:
-        self.real, self.bits, self.mantissa = real, ir.IntType(width), mantissa
-        self.bias = (1 << (width - mantissa - 2)) - 1
-        # Adding this rounds a small number to an integer and leaves it in the low bits.
-        self.magic = 1.5 * 2.0**mantissa
-        self.magic_bits = ((self.bias + mantissa) << mantissa) + (1 << (mantissa - 1))
-        self.tiny = 2.0 ** (1 - self.bias)
-        self.ln2: tuple[float, float] = constants["ln2"]
-        self.log10_2: tuple[float, float] = constants["log10_2"]
-        self.sqrt_half_bits: int = constants["sqrt_half_bits"]
-        self.exp_range: tuple[float, float] = constants["exp_range"]
-        self.exp2_range: tuple[float, float] = constants["exp2_range"]
-        self.tanh_limit: float = constants["tanh_limit"]
-        self.exp: tuple[float, ...] = constants["exp"]
-        self.log: tuple[float, ...] = constants["log"]
-
-
-FLOAT32 = Format(
-    ir.FloatType(),
-    32,
-    23,
-    ln2=(0.693359375, -2.12194440054690583e-4),
-    log10_2=(0.301025390625, 4.6050389811952137e-6),
-    sqrt_half_bits=0x3F3504F3,
-    exp_range=(-105.0, 89.0),
-    exp2_range=(-151.0, 129.0),
-    tanh_limit=10.0,
-    exp=(0.5, 0.16666666681704215, 0.04166646419740569, 0.008333310844647862,
-         0.0013933730715792083, 0.00019891080463998843),
-    log=(0.6666666655358509, 0.40000122584957254, 0.2855073636310781, 0.23332762955117523),
-)  # fmt: skip
-FLOAT64 = Format(
-    ir.DoubleType(),
-    64,
-    52,
-    ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),
-    log10_2=(3.01029995663611771306e-01, 3.69423907715893078616e-13),
-    sqrt_half_bits=0x3FE6A09E667F3BCD,
-    exp_range=(-746.0, 710.0),
-    exp2_range=(-1076.0, 1025.0),
-    tanh_limit=22.0,
-    exp=(0.5, 0.1666666666666667, 0.04166666666666667, 0.008333333333326084,
-         0.0013888888888883711, 0.0001984126987500228, 2.480158732567746e-05,
-         2.755725517000089e-06, 2.755727347871858e-07, 2.5105312729622103e-08,
-         2.09147553258932e-09),
-    log=(0.666666666666667, 0.3999999999989827, 0.2857142862653362, 0.22222211043776857,
-         0.18182895750119193, 0.1533150161114533, 0.1461916613488797),
-)  # fmt: skip
 
 
 # ---- pieces
@@ -393,76 +381,27 @@ def sigmoid(x: Value) -> Value:
 
 
 def softplus(x: Value) -> Value:
-    # The sum is NaN through log1p where x is NaN.
-    return (x > 0.0).where(x, 0.0) + log1p(exp(-x.abs()))
+    e = exp(-x.abs())
+    s = e / (e + 2.0)
+    z = s * s
+    tail = (s * z).fma(z.poly(x.format.log_of_sum), s * 2.0)  # NaN where x is
+    return (x > 0.0).where(x, 0.0) + tail
 
 
-# ---- making them callable from a kernel
+def _half_exp(x: Value) -> tuple[Value, Value]:
+    """(exp(x) / 2, expm1(x)) for x >= 0; the first overflows only where sinh does."""
+    k, r = _reduce(_clamp(x, 0.0, x.format.exp_range[1] + 1.0))
+    p = _expm1_reduced(r)
+    half = _power_of_two(k - 1)
+    return _scale(p + 1.0, k - 1), half.fma(p, half - 0.5) * 2.0
 
 
-def as_intrinsic(typer: Callable[..., Any], function: Callable[..., Any], skip: int = 0) -> Any:
-    """`typer` as a Numba intrinsic with the name and the parameters (but `skip`) of `function`."""
-    typer.__name__ = typer.__qualname__ = function.__name__
-    typer.__doc__ = function.__doc__
-    parameters = [inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    parameters += list(inspect.signature(function).parameters.values())[skip:]
-    typer.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return intrinsic(typer)
+def sinh(x: Value) -> Value:
+    half, t = _half_exp(x.abs())
+    near = (t + t / (t + 1.0)) * 0.5
+    return (half < 1.5).where(near, half - 0.25 / half).copysign(x)
 
 
-def elementwise(function: Callable[..., Value], *, in_float64: bool = False) -> Any:
-    """`function` over Values as a Numba intrinsic of floats, returning the arguments' type.
-
-    Arguments of two types meet in the wider one; an integer is a typing error. `in_float64`
-    computes a float32 in float64 and rounds.
-    """
-
-    def typer(typingctx, *arguments):
-        result = typingctx.unify_types(*arguments)
-        if not isinstance(result, types.Float):
-            return None
-        widen = in_float64 and result != types.float64
-
-        def emit(context, builder, signature, values):
-            kind = types.float64 if widen else result
-            cast = [
-                Value(builder, context.cast(builder, value, source, kind))
-                for value, source in zip(values, signature.args, strict=True)
-            ]
-            value = function(*cast)
-            return (value.narrow() if widen else value).ir
-
-        return result(*arguments), emit
-
-    return as_intrinsic(typer, function)
-
-
-def _named(name: str, function: Callable[..., Value]) -> Callable[..., Value]:
-    function.__name__ = name
-    return function
-
-
-def _unary(name: str, callee: str) -> Callable[..., Value]:
-    if callee.startswith("llvm."):
-        return _named(name, lambda x: x.call(callee))
-    return _named(name, lambda x: x.libm(callee))
-
-
-_CALLED = {
-    "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil", "trunc": "llvm.trunc",
-    "rint": "llvm.roundeven", "round_half_away_from_zero": "llvm.round",
-    "sin": "sin", "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos",
-    "arctan": "atan", "sinh": "sinh", "cosh": "cosh", "arcsinh": "asinh", "arccosh": "acosh",
-    "arctanh": "atanh", "erf": "erf", "erfc": "erfc", "gamma": "tgamma", "gammaln": "lgamma",
-}  # fmt: skip
-"""Functions that LLVM turns into instructions, and those left to the C library, one at a time."""
-
-_OURS = (exp, exp2, expm1, log, log2, log10, log1p, tanh, sigmoid, softplus)
-_SPECIAL = (special.psi, special.tri_gamma, special.erfinv, special.erfcinv)
-
-VOCABULARY: dict[str, Any] = {
-    **{function.__name__: elementwise(function) for function in _OURS},
-    **{name: elementwise(_unary(name, callee)) for name, callee in _CALLED.items()},
-    "arctan2": elementwise(_named("arctan2", lambda y, x: y.libm("atan2", x))),
-    **{function.__name__: elementwise(function, in_float64=True) for function in _SPECIAL},
-}
+def cosh(x: Value) -> Value:
+    half, _ = _half_exp(x.abs())
+    return half + 0.25 / half

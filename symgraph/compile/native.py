@@ -1,7 +1,7 @@
 """The vocabulary that kernel source is compiled against: dtypes, pointers, small functions.
 
 `VOCABULARY` is what a kernel's source sees as globals; `interpreted.py` offers the same names to
-plain Python. The mathematics comes from `mathlib.py` and `special.py`.
+plain Python. The mathematics comes through `intrinsics.py`.
 
 dtypes: `float32(x)` casts as arithmetic.py says (`bool_` is `x != 0`), and `pointer(arrays, k,
 float32)` types an operand. A `bool_` is one byte in memory, 0 or 1. `float16` exists in memory
@@ -16,7 +16,8 @@ counts back from the first element; nothing is checked.
   `pointer_in` or `pointer_out`, in another iteration of the innermost loop around the store.*
   An output on top of an input at the same index is fine; a sum kept in memory is not (keep it in a
   local). A loop that also goes through a plain `pointer` gets no such help.
-* `pointer_at(address, dtype)`, `address(p)`: to carve a workspace.
+* `pointer_at(address, dtype)`, `address(p)`: to carve a workspace; `pointer_in_at` and
+  `pointer_out_at`: the same with the promise.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -35,7 +36,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from symgraph.compile import arithmetic, mathlib
+from symgraph.compile import arithmetic, intrinsics
+from symgraph.compile.loopfacts import mark
 
 I64 = ir.IntType(64)
 
@@ -72,49 +74,6 @@ class PointerType(types.Type):
 class _PointerModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: PointerType) -> None:
         super().__init__(manager, kind, kind.stored.as_pointer())
-
-
-# ---- metadata: what LLVM is told about loads, stores and loops
-
-
-class _Distinct(ir.MDValue):
-    """A metadata node that is equal to no other; with `cyclic`, its own first operand."""
-
-    def __init__(self, module: ir.Module, operands: list[Any], cyclic: bool = False) -> None:
-        fixed = module._fix_metadata_operands(operands)
-        super().__init__(module, fixed, name=str(len(module.metadata)))
-        if cyclic:
-            self.operands = (self, *self.operands)
-
-    def descr(self, buf: list[str]) -> None:
-        inside = ", ".join(operand.get_reference() for operand in self.operands)
-        buf += (f"distinct !{{ {inside} }}", "\n")
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
-def _access_group(module: ir.Module) -> ir.MDValue:
-    group = getattr(module, "symgraph_access_group", None)
-    if group is None:
-        group = module.symgraph_access_group = _Distinct(module, [])
-    return group
-
-
-def mark_parallel(module: ir.Module, branch: ir.Instruction) -> None:
-    """Say of the loop that `branch` closes that no access of the group depends on another's."""
-    promise = module.add_metadata(["llvm.loop.parallel_accesses", _access_group(module)])
-    branch.set_metadata("llvm.loop", _Distinct(module, [promise], cyclic=True))
-
-
-def _mark(builder: ir.IRBuilder, access: ir.Instruction, kind: str) -> None:
-    if kind != "any":
-        access.set_metadata("llvm.access.group", _access_group(builder.module))
-    if kind == "sizes":
-        access.set_metadata("invariant.load", builder.module.add_metadata([]))
 
 
 # ---- half precision by integer arithmetic: no compiler run time, and it vectorises everywhere
@@ -195,7 +154,7 @@ def _operand(kind: str) -> Callable[..., Any]:
         def codegen(context, builder, sig, args):
             index = context.cast(builder, args[1], sig.args[1], types.int64)
             base = builder.load(builder.gep(args[0], [index]))
-            _mark(builder, base, "sizes")
+            mark(builder, base, "sizes")
             return builder.bitcast(base, result.stored.as_pointer())
 
         return result(arrays, types.unliteral(k), dtype), codegen
@@ -218,18 +177,35 @@ def pointer_out(typingctx, arrays, k, dtype):
     return _operand("out")(typingctx, arrays, k, dtype)
 
 
+def _carved(kind: str) -> Callable[..., Any]:
+    def typer(typingctx, address, dtype):
+        element = _dtype_of(typingctx, dtype)
+        if element is None or not isinstance(address, types.Integer):
+            return None
+        result = PointerType(element, kind)
+
+        def codegen(context, builder, sig, args):
+            place = context.cast(builder, args[0], sig.args[0], types.int64)
+            return builder.inttoptr(place, result.stored.as_pointer())
+
+        return result(types.unliteral(address), dtype), codegen
+
+    return typer
+
+
 @intrinsic
 def pointer_at(typingctx, address, dtype):
-    element = _dtype_of(typingctx, dtype)
-    if element is None or not isinstance(address, types.Integer):
-        return None
-    result = PointerType(element, "any")
+    return _carved("any")(typingctx, address, dtype)
 
-    def codegen(context, builder, sig, args):
-        place = context.cast(builder, args[0], sig.args[0], types.int64)
-        return builder.inttoptr(place, result.stored.as_pointer())
 
-    return result(types.unliteral(address), dtype), codegen
+@intrinsic
+def pointer_in_at(typingctx, address, dtype):
+    return _carved("in")(typingctx, address, dtype)
+
+
+@intrinsic
+def pointer_out_at(typingctx, address, dtype):
+    return _carved("out")(typingctx, address, dtype)
 
 
 @intrinsic
@@ -274,7 +250,7 @@ class _Shift(AbstractTemplate):
 def _load(context, builder, sig, args):
     kind = sig.args[0]
     value = builder.load(builder.gep(args[0], [args[1]]))
-    _mark(builder, value, kind.kind)
+    mark(builder, value, kind.kind)
     if kind.dtype == types.float16:
         return _half_to_float(builder, value)
     if kind.dtype == types.boolean:
@@ -291,7 +267,7 @@ def _store(context, builder, sig, args):
     elif kind.dtype == types.boolean:
         value = builder.zext(value, ir.IntType(8))
     access = builder.store(value, builder.gep(args[0], [args[1]]))
-    _mark(builder, access, kind.kind)
+    mark(builder, access, kind.kind)
     return context.get_dummy_value()
 
 
@@ -302,12 +278,14 @@ def _shift(context, builder, sig, args):
 
 VOCABULARY: dict[str, Any] = {
     **arithmetic.VOCABULARY,
-    **mathlib.VOCABULARY,
+    **intrinsics.VOCABULARY,
     "float16": float16,
     "pointer": pointer,
     "pointer_in": pointer_in,
     "pointer_out": pointer_out,
     "pointer_at": pointer_at,
+    "pointer_in_at": pointer_in_at,
+    "pointer_out_at": pointer_out_at,
     "address": address,
 }
 """Every name that a kernel's source may use besides Python's own range, len, min, max, abs."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+from typing import Any
 
 from symgraph import expr as E
-from symgraph.compile import library
+from symgraph.compile import chain, library
 from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work, contiguous
 from symgraph.compile.host import leaves
-from symgraph.compile.kernel import Layout, LoopNest, lower
+from symgraph.compile.kernel import lower
+from symgraph.compile.nest import Layout, LoopNest
 from symgraph.compile.printer import Printed, print_kernel
 from symgraph.compile.sizes import Sizes
-from symgraph.expr import Expr
+from symgraph.expr import Expr, Fold
 from symgraph.graph import Apply, Shape, Variable
 from symgraph.types import TensorType
 
@@ -33,37 +37,94 @@ class Scratch:
     shapes: dict[str, Shape]
 
 
-@dataclass(frozen=True, eq=False)
-class LibraryStage:
-    """One stage of a library kernel, with the operands' shapes and strides."""
+@dataclass(eq=False)
+class LibraryOperands:
+    """Shapes and strides of a library call's operands and temporaries, by name; for all stages."""
 
-    stage: library.Stage
     shapes: dict[str, Shape]
     strides: dict[str, Shape]
     temporaries: Mapping[str, tuple[str, Callable[[library.Shapes], tuple[int, ...]]]]
+    latest: tuple[Mapping[Expr, int], dict[str, tuple[int, ...]], dict[str, list[int]]] | None = (
+        None
+    )
+
+    def concrete(
+        self, value: Mapping[Expr, int]
+    ) -> tuple[dict[str, tuple[int, ...]], dict[str, list[int]]]:
+        """Shapes, and shapes followed by strides, by name; worked out once per binding."""
+        if self.latest is None or self.latest[0] is not value:
+            shapes = {n: tuple([value[e] for e in s]) for n, s in self.shapes.items()}
+            for name, (_, size) in self.temporaries.items():
+                shapes[name] = tuple(size(shapes))
+            sizes = {}
+            for name, shape in shapes.items():
+                strides = dense = dense_strides(shape)
+                if name in self.strides:
+                    # the stride of an axis of size 1 says nothing: give a sensible one
+                    given = [value[e] for e in self.strides[name]]
+                    strides = tuple(
+                        [d if n == 1 else s for n, s, d in zip(shape, given, dense, strict=True)]
+                    )
+                sizes[name] = [*shape, *strides]
+            self.latest = value, shapes, sizes
+        return self.latest[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryStage:
+    """One stage of a library kernel."""
+
+    stage: library.Stage
+    operands: LibraryOperands
 
     def host(self) -> list[Expr]:
-        both = (*self.shapes.values(), *self.strides.values())
+        """What its sizes are computed from."""
+        both = (*self.operands.shapes.values(), *self.operands.strides.values())
         return [e for shape in both for e in shape]
 
     def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
-        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes."""
-        shapes = {n: tuple(value[e] for e in s) for n, s in self.shapes.items()}
-        strides = {n: tuple(value[e] for e in s) for n, s in self.strides.items()}
-        for name, (_, size) in self.temporaries.items():
-            shapes[name] = tuple(size(shapes))
-        sizes: list[int] = []
-        for name in self.stage.operands:
-            if name != "work":
-                dense = dense_strides(shapes[name])
-                given = strides.get(name, dense)
-                # the stride of an axis of size 1 says nothing: give a sensible one
-                both = zip(shapes[name], given, dense, strict=True)
-                sizes += [*shapes[name], *(d if n == 1 else s for n, s, d in both)]
-        workspace = -(-self.stage.workspace(shapes) // 64) * 64
-        if "work" in self.stage.operands:
-            sizes.append(workspace)
-        return sizes, self.stage.extent(shapes), self.stage.grain(shapes), workspace
+        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes; the last of the
+        sizes is for the latter, where the stage has a workspace."""
+        stage = self.stage
+        shapes, sizes = self.operands.concrete(value)
+        numbers = [n for name in stage.operands if name != "work" for n in sizes[name]]
+        if "work" in stage.operands:
+            numbers.append(0)
+        return numbers, stage.extent(shapes), stage.grain(shapes), stage.workspace(shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryRows:
+    """How a stage's items follow the leading axis of the operands that it names (chain.Rows)."""
+
+    call: LibraryStage
+    places: Mapping[str, tuple[Variable, Expr]]
+
+    @property
+    def roots(self) -> frozenset[Variable]:
+        """The arrays that are followed."""
+        named = [self.places[name] for name in self.call.stage.along]
+        return frozenset(root for root, offset in named if offset is E.ZERO)
+
+    def host(self) -> list[Expr]:
+        """Nothing that the step itself does not ask for."""
+        return []
+
+    def slices(
+        self, value: Mapping[Expr, int], shared: Mapping[Variable, int], extent: int
+    ) -> chain.Slices | None:
+        """As chain.Rows says: arrays in `shared` must be whole and dense."""
+        call = self.call
+        assert call.stage.slices is not None
+        shapes, sizes = call.operands.concrete(value)
+        entries, items, length = call.stage.slices(shapes)
+        for name, (root, _) in self.places.items():
+            if root in shared:
+                shape = shapes[name]
+                dense = sizes[name] == [*shape, *dense_strides(shape)]
+                if not dense or shape[0] != length or prod(shape) != shared[root]:
+                    return None
+        return chain.Slices(entries, items, length)
 
 
 def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -91,6 +152,7 @@ class Step:
     workspace: int = 0
     library: LibraryStage | None = None
     loops: LoopNest | None = None
+    rows: chain.Rows | None = None
 
     def touched(self) -> list[Variable]:
         """The roots of the memory that it reads or writes."""
@@ -109,6 +171,8 @@ class Step:
         exprs = [offset for _, offset in self.operands] + list(self.sizes)
         if self.extent is not None and self.grain is not None:
             exprs += [self.extent, self.grain]
+        if self.rows is not None:
+            exprs += self.rows.host()
         return exprs + (self.library.host() if self.library is not None else [])
 
     def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
@@ -149,6 +213,7 @@ class Plan:
 
     steps: list[Step | PythonStep]
     segments: list[tuple[int, int]]
+    chains: list[tuple[int, int]]  # steps first .. last - 1 that run chunk by chunk (chain.py)
     temporaries: dict[Variable, Shape]
     scratch: dict[Variable, Scratch]
     unsized: set[Variable]
@@ -226,13 +291,18 @@ class _Planner:
         work = list(self.fused.work)
         commits, late_updates = self.order_commits()
         in_place = {k.stores[0][0]: self.updates[k.stores[0][0]] for k in commits}
-        for item in [*work, *late_updates, *commits]:
+        for item in work:
+            self.add(item)
+        chains = self.chain()
+        for item in [*late_updates, *commits]:
             self.add(item)
         segments, late = self.segment()
+        if len(segments) > 1:
+            chains = []
         shared = {slot: _target(sink) for slot, sink in in_place.items()}
         return Plan(
-            self.steps, segments, self.temporaries, self.scratch, self.unsized, self.slots, shared,
-            late, self.layouts, self.sizes,
+            self.steps, segments, chains, self.temporaries, self.scratch, self.unsized, self.slots,
+            shared, late, self.layouts, self.sizes,
         )  # fmt: skip
 
     def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
@@ -266,7 +336,9 @@ class _Planner:
 
     def _may_overwrite(self, kernel: Kernel, target: Variable) -> bool:
         """Whether each element of the old value is read only to make the same of the new one."""
-        _, indices, _ = kernel.stores[0]
+        _, indices, value = kernel.stores[0]
+        if any(type(e) is Fold for e in E.walk([value])) and target in self._reads(kernel):
+            return False  # such a kernel may keep what it needs twice in its result's memory
         strides = contiguous(self.shape(target))
         return all(
             load.args == indices and self.layout(load.head).strides == strides
@@ -298,6 +370,7 @@ class _Planner:
         return Step(
             printed.source, operands, list(printed.sizes), nest.nodes, printed.extent,
             printed.grain, printed.workspace, loops=nest,
+            rows=None if printed.workspace else chain.loop_rows(nest),
         )  # fmt: skip
 
     def add_library(self, item: Library) -> None:
@@ -317,13 +390,30 @@ class _Planner:
             variable = TensorType(dtype, (False,)).make_variable()
             self.scratch[variable] = Scratch(name, size, shapes)
             where[name] = Layout(variable, E.ZERO, ())
+        operands_of = LibraryOperands(shapes, strides, lowering.temporaries)
         for stage in lowering.stages:
             operands: list[tuple[Variable | str, Expr]] = [
                 (WORKSPACE, E.ZERO) if name == "work" else (where[name].root, where[name].offset)
                 for name in stage.operands
             ]
-            call_of = LibraryStage(stage, shapes, strides, lowering.temporaries)
-            self.steps.append(Step(stage.source, operands, [], [node], library=call_of))
+            call_of = LibraryStage(stage, operands_of)
+            places = {name: (at.root, at.offset) for name, at in where.items()}
+            rows = LibraryRows(call_of, places) if stage.slices is not None else None
+            self.steps.append(Step(stage.source, operands, [], [node], library=call_of, rows=rows))
+
+    def chain(self) -> list[tuple[int, int]]:
+        """Put the steps so far in an order with chains; where those are. Steps between two Python
+        steps stay there."""
+        chains: list[tuple[int, int]] = []
+        ordered: list[Step | PythonStep] = []
+        for is_native, run in groupby(self.steps, lambda step: isinstance(step, Step)):
+            steps: list[Any] = list(run)
+            if is_native:
+                steps, found = chain.arrange(steps)
+                chains += [(len(ordered) + a, len(ordered) + b) for a, b in found]
+            ordered += steps
+        self.steps = ordered
+        return chains
 
     # -- segments ---------------------------------------------------------------------------------
 

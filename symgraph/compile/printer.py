@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from symgraph import expr as E
-from symgraph.compile.kernel import LoopNest, Operand
+from symgraph.compile.lanes import LANES, Lanes, Row, side_by_side
+from symgraph.compile.nest import LoopNest, Operand
+from symgraph.compile.reductions import KEEP
 from symgraph.expr import Call, Const, Expr, Fold, Index, Load
 
-WORK = 1 << 15  # additions in a chunk, roughly: 10 microseconds
+WORK = 1 << 15  # elements in a chunk, if each takes ITEM additions: 5 to 10 microseconds
+ITEM = 8  # the least that entering a scope costs
 LITERAL = 256  # larger integers are parameters, so that another batch size finds the same kernel
-LANES = 64  # columns that are reduced together where memory runs along the kept axis
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class _Scope:
 
     parent: _Scope | None
     header: str
+    loop: Index | None = None
     lines: list[str | _Scope] = field(default_factory=list)
 
     @property
@@ -117,11 +120,11 @@ class _Printer:
         for operand, _, _ in nest.stores:
             self.operands.setdefault(operand, f"out{len(self.operands)}")
         roots = [e for _, address, value in nest.stores for e in (address, value)]
-        self.lanes = self._lane_fold(roots)
-        if self.lanes is not None:
-            roots = self._with_lanes(roots)
-        self.roots = roots
-        self.order = E.walk(roots)
+        self.lanes, self.roots = side_by_side(nest, roots)
+        self.lanes_of = {lanes.fold: lanes for lanes in self.lanes}
+        self.accumulate: dict[Lanes, _Scope] = {}
+        self.units: dict[Lanes, str] = {}
+        self.order = E.walk([*self.lanes_of, *self.roots])
         for expr in self.order:
             self._free(expr)
 
@@ -138,38 +141,7 @@ class _Printer:
                 if not axis.extent.is_host:
                     free |= self.free[axis.extent]
             free -= set(expr.axes)
-            if expr is self.lanes:  # its value is known once the loop over lanes is entered again
-                free |= {self.nest.loops[-1]}
         self.free[expr] = free
-
-    # -- reductions along the outer axis of memory ------------------------------------------------
-
-    def _lane_fold(self, roots: Sequence[Expr]) -> Fold | None:
-        """The only fold, if memory runs along the last loop rather than along the fold's axes."""
-        loops = self.nest.loops
-        folds = [e for e in E.walk(roots) if type(e) is Fold]
-        if not loops or len(folds) != 1 or self.nest.ordered or folds[0].kind not in _STEPS:
-            return None
-        fold, last = folds[0], loops[-1]
-        if not all(a.extent.is_host for a in fold.axes):
-            return None
-        runs = False
-        for e in E.walk([fold.args[0]]):
-            if type(e) is Load:
-                terms, _ = E.linear(e.args[0])
-                if any(terms.get(a) is E.ONE for a in fold.axes):
-                    return None
-                runs = runs or (terms.get(last) is E.ONE and any(a in terms for a in fold.axes))
-        return fold if runs else None
-
-    def _with_lanes(self, roots: Sequence[Expr]) -> list[Expr]:
-        """Give the fold's body its own copy of the last loop, innermost."""
-        fold, last = self.lanes, self.nest.loops[-1]
-        assert fold is not None
-        self.lane = E.index(last.extent)
-        body = E.substitute(fold.args[0], {last: self.lane})
-        self.lanes = E.fold(fold.kind, (*fold.axes, self.lane), body, fold.dtype)  # type: ignore[assignment]
-        return [E.substitute(r, {fold: self.lanes}) for r in roots]  # type: ignore[dict-item]
 
     # -- scopes -----------------------------------------------------------------------------------
 
@@ -183,14 +155,15 @@ class _Printer:
         if found is not None:
             return found
         fold = self.owners[i]
-        scope = self.innermost if fold is self.lanes else self.scope_of(fold)
+        lanes = self.lanes_of.get(fold)
+        scope = self.scope_of(fold) if lanes is None else self.around_lanes
         for axis in fold.axes:
             name = f"r{len(self.names)}"
             self.names[axis] = name
             low, high = "0", self.text(axis.extent)
-            if fold is self.lanes and axis is self.lane:
+            if lanes is not None and axis is lanes.lane:
                 low, high = "first", "last"
-            scope = _Scope(scope, f"for {name} in range({low}, {high}):")
+            scope = _Scope(scope, f"for {name} in range({low}, {high}):", axis)
             self.scopes[axis] = scope
         return self.scopes[i]
 
@@ -217,7 +190,16 @@ class _Printer:
         if type(expr) is Fold:
             self.emit_fold(expr, scope)
             return
+        if type(expr) is E.Call and expr.head is KEEP:
+            self.names[expr] = self.text(expr.args[0])
+            ((target, _, _),) = self.nest.stores
+            place = f"{self.operand(target)}[{self.text(expr.args[1])}]"
+            scope.lines.append(f"{place} = {self.names[expr]}")
+            return
         name = self.names[expr] = f"t{len(self.names)}"
+        if type(expr) is Load and type(expr.head) is Row:
+            scope.lines.append(f"{name} = {expr.head.name}[{self.text(expr.args[0])} - first]")
+            return
         if type(expr) is Load:
             scope.lines.append(f"{name} = {self.operand(expr.head)}[{self.text(expr.args[0])}]")
             return
@@ -285,14 +267,12 @@ class _Printer:
         else:
             unit = _UNITS[fold.kind]
             unit = unit if dtype == "bool" else f"{dtype}({unit})"
-        if fold is self.lanes:
-            last_name = self.names[self.nest.loops[-1]]
-            at = f"acc[{self.names[self.lane]} - first]"
-            self.prepare = [f"acc[r - first] = {unit}"]
+        if fold in self.lanes_of:
+            lanes = self.lanes_of[fold]
+            at = f"{lanes.row.name}[{self.names[lanes.lane]} - first]"
+            self.units[lanes] = unit
             last.lines.append(f"{at} = {_STEPS[fold.kind].format(at, self.text(body))}")
-            self.accumulate = first
-            self.names[fold] = name
-            scope.lines.append(f"{name} = acc[{last_name} - first]")
+            self.accumulate[lanes] = first
             return
         step = _STEPS[fold.kind].format(name, self.text(body))
         natural = dtype in ("float32", "float64", "int64", "bool")
@@ -308,9 +288,11 @@ class _Printer:
         scope = self.top
         for depth, loop in enumerate(nest.loops):
             self.names[loop] = f"i{depth}"
-            scope = _Scope(scope, f"for i{depth} in range({self.text(loop.extent)}):")
+            # the outermost runs over the items that the kernel is given, whatever its extent
+            size = self.text(loop.extent) if depth else ""
+            scope = _Scope(scope, f"for i{depth} in range({size}):", loop)
             self.scopes[loop] = scope
-        self.innermost = scope if self.lanes is None else (scope.parent or self.top)
+        self.around_lanes = scope.parent or self.top
         items = self._items()
         for expr in self.order:
             if not expr.is_host and type(expr) is not Index:
@@ -325,19 +307,19 @@ class _Printer:
         extent: Expr = E.ONE
         for loop in nest.loops[:items]:
             extent = E.mul(extent, loop.extent)
-        if self.lanes is not None:
+        if self.lanes:
             extent = E.mul(extent, self.blocks)
         if nest.ordered:
             grain = E.maximum(extent, 1)
         return Printed(
             self._header() + "\n".join(body) + "\n", tuple(self.operands), self.is_fallible,
-            LANES * 8 if self.lanes is not None else 0, tuple(self.sizes), extent, grain,
+            LANES * 8 * len(self.lanes), tuple(self.sizes), extent, grain,
         )  # fmt: skip
 
     def _items(self) -> int:
         """How many of the outer loops the items run over."""
         loops = self.nest.loops
-        if self.lanes is not None:
+        if self.lanes:
             last = loops[-1].extent
             self.blocks = E.floordiv(E.add(last, LANES - 1), LANES)
             return len(loops) - 1
@@ -352,7 +334,7 @@ class _Printer:
     def _body(self, items: int) -> list[str]:
         loops = self.nest.loops
         scopes = [self.scopes[loop] for loop in loops]
-        if self.lanes is not None:
+        if self.lanes:
             return self.top.render(1) + self._lane_body(items, scopes)
         if not items:
             return ["    for item in range(start, stop):", *self.top.render(2)]
@@ -373,13 +355,16 @@ class _Printer:
 
     def _lane_body(self, items: int, scopes: list[_Scope]) -> list[str]:
         """Items are blocks of LANES columns; their sums are kept side by side in the workspace."""
-        assert self.lanes is not None
-        dtype = kernel_dtype(self.lanes.dtype)
         size = self.text(self.nest.loops[-1].extent)
         blocks = self.text(self.blocks)
         names = [f"i{k}" for k in range(items)] + ["block"]
         extents = [self.text(loop.extent) for loop in self.nest.loops[:items]] + [blocks]
-        lines = [f"    acc = pointer_at(address(work) + worker * {LANES * 8}, {dtype})"]
+        width = LANES * 8
+        lines = [
+            f"    {lanes.row.name} = pointer_at(address(work) + "
+            f"worker * {width * len(self.lanes)} + {width * k}, {kernel_dtype(lanes.row.dtype)})"
+            for k, lanes in enumerate(self.lanes)
+        ]
         lines += _decode("start", names, extents) if items else ["    block = start"]
         lines.append("    for item in range(start, stop):")
         lines += [
@@ -388,30 +373,48 @@ class _Printer:
         ]
         for scope in scopes[:items]:
             lines += [line for line in scope.render(2)]
-        lines += [
-            "        for r in range(first, last):",
-            *["            " + x for x in self.prepare],
-        ]
-        lines += ["        " + self.accumulate.header, *self.accumulate.render(3)]
+        for lanes in self.lanes:
+            lines += [
+                "        for r in range(first, last):",
+                f"            {lanes.row.name}[r - first] = {self.units[lanes]}",
+            ]
+            scope = self.accumulate[lanes]
+            lines += ["        " + scope.header, *scope.render(3)]
         lines += [f"        for i{items} in range(first, last):", *scopes[-1].render(3)]
         return lines + (_advance(names, extents) if items else ["        block += 1"])
 
     def _grain(self, items: int) -> Expr:
-        work: Expr = E.ONE
-        cost = 1
-        for loop in self.nest.loops[items:]:
-            work = E.mul(work, loop.extent)
-        if self.lanes is not None:
-            work = E.const(LANES)
+        """So many items that a chunk does WORK: the cost of scopes times how often they run."""
+        outer = set(self.nest.loops[:items])
+        costs: dict[tuple[Expr, ...], int] = {}
         for expr in self.order:
-            if type(expr) is Fold:
-                for axis in expr.axes:
-                    if axis.extent.is_host and axis is not getattr(self, "lane", None):
-                        work = E.mul(work, E.maximum(axis.extent, 1))
-            elif type(expr) is Call and not expr.is_host:
-                cost += expr.head.cost
-        weight = max(1, cost // 8)
-        return E.maximum(1, E.floordiv(E.const(WORK), E.maximum(1, E.mul(work, weight))))
+            if not expr.is_host and type(expr) is not Index:
+                scope = self.scopes[expr.axes[-1]] if type(expr) is Fold else self.scope_of(expr)
+                turns = self._turns(scope, outer)
+                cost = expr.head.cost if type(expr) is Call else 1
+                costs[turns] = costs.get(turns, 0) + cost
+        work: Expr = E.ZERO
+        for turns, cost in costs.items():
+            work = E.add(work, E.mul(E.product(turns), max(cost, ITEM)))
+        return E.maximum(1, E.floordiv(E.const(WORK * ITEM), E.maximum(work, ITEM)))
+
+    def _turns(self, scope: _Scope, outer: set[Index]) -> tuple[Expr, ...]:
+        """The sizes of the loops around a scope, those of the items aside."""
+        turns: list[Expr] = []
+        side_by_side = {lanes.lane for lanes in self.lanes}
+        at: _Scope | None = scope
+        while at is not None:
+            loop, at = at.loop, at.parent
+            if loop is None or loop in outer:
+                continue
+            if loop in side_by_side or (self.lanes and loop is self.nest.loops[-1]):
+                turns.append(E.const(LANES))
+                continue
+            # the length of a part: that of the first
+            moving = [e for e in E.walk([loop.extent]) if type(e) is Index]
+            size = E.substitute(loop.extent, dict.fromkeys(moving, E.ZERO))
+            turns.append(E.maximum(size, 1) if size.is_host else E.ONE)
+        return tuple(turns)
 
     def _header(self) -> str:
         lines = ["def kernel(arrays, sizes, start, stop, worker):"]
@@ -427,7 +430,7 @@ class _Printer:
         if self.is_fallible:
             lines.append(f"    errors = pointer(arrays, {position}, int64)")
             position += 1
-        if self.lanes is not None:
+        if self.lanes:
             lines.append(f"    work = pointer(arrays, {position}, uint8)")
         lines += [f"    {name} = sizes[{k}]" for k, name in enumerate(self.sizes.values())]
         return "\n".join(lines) + "\n"

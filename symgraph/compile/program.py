@@ -1,8 +1,8 @@
 """A compiled function at run time: sizes are bound to a plan once, then the driver walks its steps.
 
-`Program.call` takes arrays that fit the inputs' types and returns new arrays. Between calls it
-keeps, for each set of sizes it has met, the tables that the driver walks; when sizes repeat,
-nothing is inferred, planned or allocated but the results.
+`calling` prints the Python function that runs for each call; it finds here what it needs. Between
+calls a program keeps, for each set of sizes it has met, the tables that the driver walks; when
+sizes repeat, nothing is inferred, planned or allocated but the results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ KEPT = 64  # sets of sizes whose tables are kept
 
 
 class Program:
-    """A plan with its kernels built. Thread-safe: calls take turns."""
+    """A plan with its kernels built. Thread-safe: calls take turns by holding `lock`.
+
+    `values` are the arrays of the shared variables that bases point to. `own` is memory for inputs
+    and outputs of no axes, which are copied.
+    """
 
     def __init__(
         self,
@@ -45,40 +49,49 @@ class Program:
         self.binder = Binder(plan, inputs, shared, target)
         self.base, self.bases, self.errors = self.binder.base, self.binder.bases, self.binder.errors
         self.is_native = len(plan.segments) == 1 and len(plan.native_steps()) == len(plan.steps)
-        self.input_bases = [self.base[variable] for variable in self.inputs]
+        self.is_native &= target == "cpu"
         self.lock = threading.RLock()
         self.bound: OrderedDict[Any, Bound] = OrderedDict()
-        self.current: Bound | None = None
-        self.current_key: Any = None
+        self.unbound = Bound()
+        self.current = self.unbound
         self.arena = Arena()
         self.workspace = Arena()
-        self.held: list[Any] = [None] * len(self.bases)  # arrays that bases point into
-        self.pointed: list[Any] = [None] * len(self.shared)
-        self.arrays: list[Any] = []  # what sizes are read from: those of the current call
+        self.values: list[Any] = [None] * len(self.shared)
+        self.place = {variable: k for k, variable in enumerate(self.shared)}
+        self.low = self.high = 0  # all memory that updates overwrite lies in between
+        self.arrays: list[Any] = []  # what sizes are read from during a call
+        self.held: dict[Variable, np.ndarray] = {}  # arrays that bases point into
+        self.own: dict[Variable, np.ndarray] = {}
+        for variable in [] if plan.late else [*self.inputs, *self.output_slots]:
+            if variable.type.ndim == 0 and hasattr(variable.type, "dtype"):
+                self.own[variable] = empty(variable, ())
+                self.bases[self.base[variable]] = address(self.own[variable])
 
     # -- memory -----------------------------------------------------------------------------------
 
-    def _activate(self, key: Any, arrays: list[Any]) -> Bound:
-        """The tables for these sizes, made if need be, and memory for their temporaries."""
-        signature, offsets = self.binder.signature(arrays)
+    def activate(self, key: Any, arrays: Sequence[Any]) -> Bound:
+        """The tables for the sizes of this call, made if need be, and memory for temporaries.
+
+        `key` are the shapes of `arrays`, the inputs, and the integers that decide sizes.
+        """
+        signature = (key, tuple(value.shape for value in self.values))
         bound = self.bound.get(signature)
         if bound is None:
-            bound = self.binder.bind(arrays)
-            self.binder.hold_small(bound, arrays, self.output_slots)
+            bound = self.binder.bind([*arrays, *self.values])
+            bound.key = key
+            bound.outputs = [bound.shapes[slot] for slot in self.output_slots]
+            bound.run = bound.tables[0].native and bound.tables[0].native.run
             self.bound[signature] = bound
             if len(self.bound) > KEPT:
                 self.bound.popitem(last=False)
         self.bound.move_to_end(signature)
-        for operands, row, k, itemsize in bound.moving:
-            operands[row, 1] = offsets[k] * itemsize
-        self.current_key = key
         if bound is not self.current:
+            self.current = self.unbound  # should one of these fail: memory may have moved
             start = self.arena.reserve(bound.arena)
             for base, offset in bound.offsets:
                 self.bases[base] = start + offset
-            for base, place in bound.fixed:
-                self.bases[base] = place
             self._reserve_workspace(bound)
+            self._place_updates(bound)
             self.current = bound
         return bound
 
@@ -87,81 +100,85 @@ class Program:
             place = self.workspace.reserve(bound.workspace * driver.workers())
             self.bases[self.base[WORKSPACE]] = place
 
-    # -- calling ----------------------------------------------------------------------------------
-
-    def call(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once. Raises what a kernel or a Python step found wrong; then nothing was updated."""
-        with self.lock:
-            shared = [v.container.value for v in self.shared]  # type: ignore[attr-defined]
-            arrays = self.arrays = [*inputs, *shared]
-            for k, array in enumerate(shared):
-                if array is not self.pointed[k]:
-                    self._point(self.shared[k], array)
-                    self.pointed[k] = array
-            if self.plan.late:
-                return self._call_staged(arrays)
-            key = self.binder.key(arrays)
-            bound = self.current
-            if bound is None or key != self.current_key:
-                bound = self._activate(key, arrays)
-            for k, stage in enumerate(bound.stages):
-                if stage is not None:
-                    stage[...] = inputs[k]
-                else:
-                    self._point(self.inputs[k], inputs[k])
-            results: list[Any] = []
-            for k, result in enumerate(bound.results):
-                if result is None:
-                    slot = self.output_slots[k]
-                    result = empty(slot, bound.shapes[slot])
-                    self._point(slot, result)
-                results.append(result)
-            if self.update_slots:
-                self._place_updates([slot for _, slot in self.update_slots], bound)
-            for segment, tables in enumerate(bound.tables):
-                if self.is_native and tables.native is not None:
-                    reached = tables.native.run(0, len(self.plan.steps))
-                    if reached != len(self.plan.steps):
-                        self._fail(reached)
-                else:
-                    self._run_segment(segment, tables, bound)
-            self._commit()
-            return [
-                r if own is None else own.copy()
-                for r, own in zip(results, bound.results, strict=True)
-            ]
-
-    def _call_staged(self, arrays: list[Any]) -> list[np.ndarray]:
-        for variable, array in zip(self.inputs, arrays, strict=False):
-            self._point(variable, array)
-        self._run_staged(arrays)
-        self._commit()
-        return [self.held[self.base[slot]] for slot in self.output_slots]
-
     def _point(self, variable: Variable, array: np.ndarray) -> None:
-        number = self.base[variable]
-        self.bases[number] = address(array)
-        self.held[number] = array
+        self.bases[self.base[variable]] = address(array)
+        self.held[variable] = array
 
-    def _place_updates(self, slots: Sequence[Variable], bound: Bound) -> None:
-        """Memory for new values: the shared variable's own where that is planned and fits."""
-        for slot in slots:
-            shape = bound.shapes[slot]
+    # -- shared variables -------------------------------------------------------------------------
+
+    def point_shared(self) -> None:
+        """Notice shared variables that hold another array than at the last call."""
+        for k, variable in enumerate(self.shared):
+            array = variable.container.value  # type: ignore[attr-defined]
+            if array is not self.values[k]:
+                self.values[k] = array
+                self.bases[self.base[variable]] = address(array)
+        self.current = self.unbound
+
+    def _place_updates(self, bound: Bound) -> None:
+        """Updates overwrite the shared variable's own memory where that is planned and fits."""
+        bound.fresh, written = [], []
+        for k, (_, slot) in enumerate(self.update_slots):
             target = self.plan.in_place.get(slot)
             old = target.container.value if target is not None else None  # type: ignore[attr-defined]
-            if old is not None and old.shape == shape:
-                self._protect(old)
-                if self.held[self.base[slot]] is not old:
-                    self._point(slot, old)
+            if old is not None and old.shape == bound.shapes[slot]:
+                self.bases[self.base[slot]] = address(old)
+                written.append(old)
             else:
-                self._point(slot, empty(slot, shape))
+                bound.fresh.append((k, slot))
+        self.written = [(address(array), address(array) + array.nbytes) for array in written]
+        self.low = min((low for low, _ in self.written), default=0)
+        self.high = max((high for _, high in self.written), default=0)
 
-    def _protect(self, array: np.ndarray) -> None:
-        """Copy an argument that shares memory with a value that is about to be overwritten."""
-        for variable in self.inputs:
-            held = self.held[self.base[variable]]
-            if held is not None and np.may_share_memory(held, array):
-                self._point(variable, held.copy())
+    def apart(self, array: np.ndarray) -> np.ndarray:
+        """`array`, copied if it shares memory with a value that is about to be overwritten."""
+        start = address(array)
+        stop = start + array.nbytes
+        return array.copy() if any(a < stop and start < b for a, b in self.written) else array
+
+    def make_room(self, bound: Bound) -> list[np.ndarray]:
+        """Memory for the new values that do not overwrite old ones."""
+        made = []
+        for _, slot in bound.fresh:
+            made.append(empty(slot, bound.shapes[slot]))
+            self.bases[self.base[slot]] = address(made[-1])
+        return made
+
+    def commit(self, bound: Bound, made: Sequence[np.ndarray]) -> None:
+        """New values take the place of old ones: nothing can fail any more."""
+        for (k, slot), value in zip(bound.fresh, made, strict=True):
+            shared, number = self.update_slots[k][0], self.place[self.update_slots[k][0]]
+            shared.container.replace(value)  # type: ignore[attr-defined]
+            if self.values[number].shape == value.shape:  # or point_shared will see to it
+                self.values[number] = value
+                self.bases[self.base[shared]] = self.bases[self.base[slot]]
+
+    # -- calling ----------------------------------------------------------------------------------
+
+    def run(self, bound: Bound, arrays: Sequence[Any]) -> None:
+        """Run the steps of a program that is not a single walk of the driver."""
+        self.arrays = [*arrays, *self.values]
+        try:
+            self._run_segment(0, bound.tables[0], bound)
+        finally:
+            self.arrays = []
+            self.held.clear()
+
+    def call_staged(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """One call of a program whose sizes depend on results: bind and run by segments."""
+        with self.lock:
+            self.point_shared()
+            values = [np.asarray(x, v.type.dtype) for v, x in zip(self.inputs, inputs, strict=True)]
+            self.arrays = [*values, *self.values]
+            try:
+                for variable, array in zip(self.inputs, values, strict=True):
+                    self._point(variable, array)
+                bound = self._run_staged(self.arrays)
+                self.commit(bound, [self.held[slot] for _, slot in bound.fresh])
+                return [self.held[slot] for slot in self.output_slots]
+            finally:
+                self.arrays = []
+                self.held.clear()
 
     def _run_segment(self, segment: int, tables: Tables, bound: Bound) -> None:
         first, last = self.plan.segments[segment]
@@ -183,41 +200,35 @@ class Program:
             else:
                 functions: list[Any] = [k and k.function for k in self.binder.kernels]
                 reached = driver.run_interpreted(
-                    functions, tables.steps, tables.operands, tables.pointers, tables.sizes,
+                    functions, tables.steps, tables.operands, tables.sizes,
                     self.bases, self.errors, done, done + count,
                 )  # fmt: skip
             if reached != done + count:
-                self._fail(position + reached - done)
+                self.fail(position + reached - done)
             done, position = done + count, stop
 
     def _run_staged(self, arrays: list[Any]) -> Bound:
         """Bind and run segment by segment: later sizes are read from earlier results."""
         bound = Bound()
-        memory: list[Any] = []
+        bound.fresh = [(k, slot) for k, (_, slot) in enumerate(self.update_slots)]
         arrays += [None] * len(self.plan.late)
         for segment in range(len(self.plan.segments)):
             before = set(bound.shapes)
             tables = self.binder.bind_segment(segment, arrays, bound)
             for root in set(bound.shapes) - before:
-                if root in self.plan.in_place:
-                    self._place_updates([root], bound)
-                else:
-                    block = np.empty(bound.shapes[root], root.type.dtype)
-                    memory.append(block)
-                    self._point(root, block)
+                self._point(root, empty(root, bound.shapes[root]))
             self._reserve_workspace(bound)
             self._run_segment(segment, tables, bound)
             for variable in self.plan.late:
                 root = self.plan.layouts[variable].root
                 if self.binder.made_in.get(root) == segment:
-                    arrays[self.binder.sources[variable]] = self._view_late(variable, arrays, bound)
+                    arrays[self.binder.sources[variable]] = self._view_late(variable, arrays)
         return bound
 
-    def _view_late(self, variable: Variable, arrays: list[Any], bound: Bound) -> np.ndarray:
+    def _view_late(self, variable: Variable, arrays: list[Any]) -> np.ndarray:
         at = self.plan.layouts[variable]
-        held = self.held[self.base[at.root]]
         if variable in self.plan.unsized:
-            return held  # type: ignore[no-any-return]
+            return self.held[at.root]
         exprs = [*self.plan.sizes.shape(variable), at.offset, *at.strides]
         values = compile_host(exprs, self.binder.sources)(arrays)
         n = variable.type.ndim
@@ -282,18 +293,7 @@ class Program:
             at += 2 * n + 1
         return result
 
-    def _commit(self) -> None:
-        """New values take the place of old ones: nothing can fail any more."""
-        for shared, slot in self.update_slots:
-            number = self.base[slot]
-            value = self.held[number]
-            if value is not shared.container.value:  # type: ignore[attr-defined]
-                shared.container.replace(value)  # type: ignore[attr-defined]
-                self.held[number] = None
-        for number in self.input_bases:
-            self.held[number] = None
-
-    def _fail(self, position: int) -> None:
+    def fail(self, position: int) -> None:
         """Raise what the step at `position` noted."""
         code, index, size, label = self.errors.tolist()
         self.errors[:] = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,15 @@ from symgraph.types import TensorType
 from symgraph.variable import TensorConstant, as_tensor_variable
 
 Form = str | list[str]  # "single", "list", "none", or the keys of a dict
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile. `rewrites` is 'fast_run', 'fast_compile' (the rules that keep results right,
+    and no others) or 'none'; `target` is 'cpu' or 'python'."""
+
+    target: str = "cpu"
+    rewrites: str = "fast_run"
 
 
 class Request:

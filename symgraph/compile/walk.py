@@ -13,20 +13,22 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from symgraph.compile import codegen
 from symgraph.compile.native import PointerType, address, pointer_at
 
-(STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS) = range(
-    10
-)
-"""Slots of `context`: six addresses, the result, threads allowed, the pool, the worker numbers."""
-JOB = 10
-"""First of six slots for the step that the threads share: kernel, arrays, sizes, extent, grain and
-the number of the next chunk."""
-COLUMNS = 6
-SLOTS = JOB + 6
+(
+    STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS,
+    COUNT,
+) = range(11)  # fmt: skip
+"""Slots of `context`: six addresses, the result, threads allowed, the pool, the worker numbers, how
+many operands there are."""
+JOB = 11
+"""First of four slots for what the threads share: the first step, how many steps, the chunks of
+each, and the number of the next chunk."""
+COLUMNS = 7
+SLOTS = JOB + 4
 
 I64 = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
@@ -79,49 +81,62 @@ def share_out(typingctx, parallel_for, workers, threads, job):
     return types.void(types.int64, types.int64, types.int64, job), emit
 
 
-def share(arguments, dimensions, strides, job):
+@register_jitable
+def run_chunk(context, first, count, chunk, worker):
+    """Chunk number `chunk` of each of `count` steps, in order."""
+    steps = pointer_at(context[STEPS], types.int64)
+    operands = pointer_at(context[OPERANDS], types.int64)
+    bases = pointer_at(context[BASES], types.int64)
+    sizes = pointer_at(context[SIZES], types.int64)
+    own = pointer_at(context[POINTERS], types.int64) + worker * context[COUNT]
+    for s in range(first, first + count):
+        step = steps + COLUMNS * s
+        for k in range(step[1], step[1] + step[2]):
+            place, share = bases[operands[3 * k]] + operands[3 * k + 1], operands[3 * k + 2]
+            if share > 0:  # the worker's own memory, for its current chunk alone
+                place += worker * ((share + 63) // 64 * 64) - chunk * share
+            own[k] = place
+        extent, grain = step[4], step[5]
+        start = chunk * grain
+        arrays, parameters = address(own + step[1]), address(sizes + step[3])
+        if start < extent:  # a step with nothing to do may stand in a chain
+            call(step[0], arrays, parameters, start, min(start + grain, extent), worker)
+
+
+def share(arguments, dimensions, strides, context):
     """What a worker of the pool does: chunks of the job until none is left."""
     first = pointer_at(arguments[0], types.int64)
-    kernel, arrays, sizes, extent, grain = job[0], job[1], job[2], job[3], job[4]
+    job = context + JOB
     for i in range(dimensions[0]):
         worker = first[i]
         while True:
-            start = next_chunk(job + 5) * grain
-            if start >= extent:
+            chunk = next_chunk(job + 3)
+            if chunk >= job[2]:
                 break
-            call(kernel, arrays, sizes, start, min(start + grain, extent), worker)
+            run_chunk(context, job[0], job[1], chunk, worker)
 
 
 def walk(context, first, last):
     """Run the steps first..last; context[FINISHED] is the index of the first one not finished."""
     steps = pointer_at(context[STEPS], types.int64)
-    operands = pointer_at(context[OPERANDS], types.int64)
-    pointers = pointer_at(context[POINTERS], types.int64)
-    sizes = pointer_at(context[SIZES], types.int64)
-    bases = pointer_at(context[BASES], types.int64)
     errors = pointer_at(context[ERRORS], types.int64)
-    for s in range(first, last):
+    job = context + JOB
+    s = first
+    while s < last:
         step = steps + COLUMNS * s
-        kernel, operand, count, extent = step[0], step[1], step[2], step[4]
-        grain = step[5] if step[5] > 0 else extent
-        for k in range(operand, operand + count):
-            pointers[k] = bases[operands[2 * k]] + operands[2 * k + 1]
-        arrays, parameters = address(pointers + operand), address(sizes + step[3])
-        if extent > grain and context[THREADS] > 1:
-            job = context + JOB
-            job[0], job[1], job[2], job[3], job[4], job[5] = (
-                kernel, arrays, parameters, extent, grain, 0,
-            )  # fmt: skip
-            threads = min(context[THREADS], (extent - 1) // grain + 1)
-            share_out(context[PARALLEL_FOR], context[WORKERS], threads, job)
+        count = max(step[6], 1)
+        chunks = (step[4] + step[5] - 1) // max(step[5], 1)
+        if chunks > 1 and context[THREADS] > 1:
+            job[0], job[1], job[2], job[3] = s, count, chunks, 0
+            threads = min(context[THREADS], chunks)
+            share_out(context[PARALLEL_FOR], context[WORKERS], threads, context)
         else:
-            start = 0
-            while start < extent:
-                call(kernel, arrays, parameters, start, min(start + grain, extent), 0)
-                start += grain
+            for chunk in range(chunks):
+                run_chunk(context, s, count, chunk, 0)
         if errors[0] != 0:
             context[FINISHED] = s
             return
+        s += count
     context[FINISHED] = last
 
 

@@ -20,7 +20,7 @@ from symgraph.draw.render import (
     split_format,
     write,
 )
-from symgraph.draw.subject import Subject, subject_of
+from symgraph.subject import Subject, subject_of
 
 __all__ = [
     "FORMATS", "Arrow", "Box", "Cluster", "Picture", "Subject", "check_writable", "find_dot",

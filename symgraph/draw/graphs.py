@@ -26,9 +26,9 @@ from symgraph.draw.picture import (
     cut,
 )  # fmt: skip
 from symgraph.draw.sizes import KnownSizes
-from symgraph.draw.subject import Subject, op_name, subject_of
 from symgraph.graph import Apply, Constant, Variable, toposort
 from symgraph.sharedvalue import SharedVariable
+from symgraph.subject import Subject, op_name, subject_of
 
 MAX_NODES = 300  # more are unreadable, and slow to lay out
 COPY_FROM = 30  # from this many on, what many ops read has a box by each of them

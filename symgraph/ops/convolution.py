@@ -180,6 +180,7 @@ class _Convolution(Op):
             "filter_flip": self.filter_flip, "subsample": self.subsample,
             "filter_dilation": self.filter_dilation, "pad": self.border_mode,
             "num_groups": self.num_groups, "kh": kh, "kw": kw,
+            "images": self.imshp, "filters": self.kshp,
         }  # fmt: skip
         a, b = node.inputs[:2]
         return LibraryCall(self.kernel_name, a.type.dtype, params, (a, b))

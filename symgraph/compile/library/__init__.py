@@ -40,4 +40,11 @@ def lower(name: str, dtype: str, params: Mapping[str, object]) -> Lowering:
 
     KeyError for an unknown name, ValueError for parameters or a dtype that the operation lacks.
     """
-    return BUILDERS[name](dtype, params)
+    key = name, dtype, repr(sorted(params.items()))
+    found = _lowered.get(key)
+    if found is None:
+        found = _lowered[key] = BUILDERS[name](dtype, params)
+    return found
+
+
+_lowered: dict[tuple[str, str, str], Lowering] = {}  # deep networks repeat a few

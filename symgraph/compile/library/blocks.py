@@ -9,14 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
-from numba.extending import register_jitable
 
 from symgraph.compile.library.emit import (
     I1,
     I64,
     Emitter,
     Value,
-    itemsize,
     own_function,
     vector_function,
 )
@@ -282,20 +280,20 @@ def spread_block(
 
 
 @functools.cache
-def transpose(dtype: str, lanes: int) -> Any:
+def transpose(dtype: str, lanes: int, fill: bool = False) -> Any:
     """`transpose(target, target_row, source, source_row, rows, columns)`.
 
     target[c * target_row + r] = source[r * source_row + c] for r < rows, c < columns; squares of
     `lanes` by `lanes` elements are transposed in registers by log2(lanes) rounds of interleaving.
+    With `fill`, rows up to `lanes` are as if they held zeros, and 0 or fewer rows may be given.
     """
-    size = itemsize(dtype)
 
     def square(full: bool) -> Callable[..., None]:
         def body(builder: ir.IRBuilder, *args: Value) -> None:
             target, target_row, source, source_row, rows, columns = args
             emit = Emitter(builder, dtype, lanes)
             none = ir.Constant(ir.VectorType(I1, lanes), [0] * lanes)
-            across, down = emit.mask(columns), emit.mask(rows)
+            across, down = emit.mask(columns), emit.mask(I64(lanes) if fill else rows)
 
             def place(
                 base: Value, stride: Value, i: int, limit: Value, mask: Value
@@ -316,29 +314,44 @@ def transpose(dtype: str, lanes: int) -> Any:
 
         return body
 
-    def emit_call(emitter: Emitter, *args: Value) -> None:
-        builder = emitter.builder
-        name = f"transpose_{dtype}_{lanes}"
+    def one_square(builder: ir.IRBuilder, *args: Value) -> None:
+        name, ending = f"transpose_{dtype}_{lanes}", "_filled" if fill else "_masked"
         whole = builder.and_(*(builder.icmp_signed("==", n, I64(lanes)) for n in args[4:]))
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 builder.call(own_function(builder, name, 6, square(True)), args)
             with otherwise:
-                builder.call(own_function(builder, name + "_masked", 6, square(False)), args)
+                builder.call(own_function(builder, name + ending, 6, square(False)), args)
 
-    one_square = vector_function("square", dtype, lanes, 6, emit_call)
+    def matrix(builder: ir.IRBuilder, *args: Value) -> None:
+        target, target_row, source, source_row, rows, columns = args
+        emit = Emitter(builder, dtype, lanes)
+        bits, width = I64(lanes.bit_length() - 1), I64(lanes)
+        some = builder.icmp_signed("<", rows, I64(1))
+        lines = builder.select(some, I64(int(fill)), rows)
+        count = builder.ashr(builder.add(columns, I64(lanes - 1)), bits)
 
-    @register_jitable
-    def matrix(target, target_row, source, source_row, rows, columns):  # type: ignore[no-untyped-def]
-        for r in range(0, rows, lanes):
-            for c in range(0, columns, lanes):
-                one_square(
-                    target + (c * target_row + r) * size,
-                    target_row,
-                    source + (r * source_row + c) * size,
-                    source_row,
-                    min(lanes, rows - r),
-                    min(lanes, columns - c),
-                )
+        def least(n: Value) -> Value:
+            return builder.select(builder.icmp_signed("<", n, width), n, width)
 
-    return matrix
+        def line(r: Value) -> list[Value]:
+            down = builder.shl(r, bits)
+            high = least(builder.sub(rows, down))
+
+            def column(c: Value, goal: Value, origin: Value) -> list[Value]:
+                wide = least(builder.sub(columns, builder.shl(c, bits)))
+                one_square(builder, goal, target_row, origin, source_row, high, wide)
+                further = builder.mul(target_row, width)
+                return [emit.offset(goal, further), emit.offset(origin, width)]
+
+            origin = emit.offset(source, builder.mul(down, source_row))
+            emit.loop(count, [emit.offset(target, down), origin], column)
+            return []
+
+        emit.loop(builder.ashr(builder.add(lines, I64(lanes - 1)), bits), [], line)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"transposed_{dtype}_{lanes}{'_filled' if fill else ''}"
+        emitter.builder.call(own_function(emitter.builder, name, 6, matrix), args)
+
+    return vector_function("transposed", dtype, lanes, 6, emit_call)

@@ -10,28 +10,33 @@ Efficient primitives for deep learning", 2014). With K = channels * kh * kw and 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 
-from .blocking import channel_block, row_block
+from . import interleaved
+from .blocking import channel_block, row_block, unit_share
 from .convolution_sources import (
+    CLEAR,
     FOLD,
     FORWARD,
     GATHER,
     GRAD_INPUTS,
     GRAD_WEIGHTS,
     IMPORTS,
+    POINTS,
     SCATTER,
+    SUM_PANELS,
+    SUM_RUNS,
     SUM_WEIGHTS,
     UNFOLD,
 )
-from .geometry import Geometry
-from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes
+from .geometry import Declared, Geometry
+from .interleaved import PARTS, PARTS_ELEMENTS, Runs
+from .stage import Lowering, Shapes, Stage, ceil_div, chunk_of, read_sizes
 from .tiles import FLOATS, Tile, host_tile
 
 DEPTH = 256  # rows of B that a panel has
 ITEMS = 8  # enough items for the threads when images are few
-PARTS = 16  # at most so many partial sums of the filters' gradient
-PARTS_ELEMENTS = 1 << 24  # and at most so many elements in all of them
 
 
 def _setup(dtype: str, params: Mapping[str, object]) -> tuple[Geometry, Tile, dict[str, object]]:
@@ -52,9 +57,18 @@ def _setup(dtype: str, params: Mapping[str, object]) -> tuple[Geometry, Tile, di
     }  # fmt: skip
     literals["line_start"] = "taps - 1 - i * kw" if geometry.flip else "i * kw"
     literals["sign"] = -1 if geometry.flip else 1
+    if geometry.pointwise:
+        literals |= {
+            "gather": POINTS.format(**literals),
+            "clear": "", "scatter": "", "patches": f"image + y0 * w * {tile.itemsize}, h * w",
+        }  # fmt: skip
+        return geometry, tile, literals
     contiguous = geometry.subsample[1] == 1
-    literals["gather"] = (UNFOLD if contiguous else GATHER).format(**literals)
-    literals["scatter"] = (FOLD if contiguous else SCATTER).format(**literals)
+    literals |= {
+        "gather": (UNFOLD if contiguous else GATHER).format(**literals),
+        "scatter": (FOLD if contiguous else SCATTER).format(**literals), "patches": "patches, ld",
+        "clear": CLEAR.format(**literals),
+    }  # fmt: skip
     return geometry, tile, literals
 
 
@@ -65,15 +79,31 @@ def _print(
     return comment + IMPORTS.format(**literals) + "\n" + body.format(sizes=sizes, **literals)
 
 
+def _either(direct: Stage, runs: Runs, known: Shapes | None) -> tuple[Stage, ...]:
+    """The stage that `known` shapes want, or both of which one has no items."""
+    if known is not None:
+        return (runs.stage,) if runs.suits(known) else (direct,)
+
+    def extent(shapes: Shapes) -> int:
+        return 0 if runs.suits(shapes) else direct.extent(shapes)
+
+    def workspace(shapes: Shapes) -> int:
+        return 0 if runs.suits(shapes) else direct.workspace(shapes)
+
+    return runs.stage, replace(direct, extent=extent, workspace=workspace)
+
+
 def conv2d(dtype: str, params: Mapping[str, object]) -> Lowering:
     """out0 (N, O, OH, OW) = in0 (N, C, H, W) convolved with in1 (O, C / groups, kh, kw).
 
     params: filter_flip (default True: convolution; False: correlation), subsample, filter_dilation,
-    pad ("valid", "full", "half" or ((top, bottom), (left, right))), num_groups, and kh and kw where
-    the filter size is declared. OH = (H + top + bottom - ((kh - 1) * dilation + 1)) // stride + 1.
+    pad ("valid", "full", "half" or ((top, bottom), (left, right))), num_groups, kh and kw where the
+    filter size is declared, and "images" and "filters": shapes as far as they are declared, or
+    None. OH = (H + top + bottom - ((kh - 1) * dilation + 1)) // stride + 1.
     Semantics of theano.tensor.nnet.conv2d; dtype float32 or float64, ValueError otherwise.
     """
     geometry, tile, literals = _setup(dtype, params)
+    declared = Declared.read(params, geometry)
     sizes = read_sizes(
         ("n o oh ow", "_ _ _ _"),
         ("_ _ h w", "_ _ _ _"),
@@ -93,15 +123,20 @@ def conv2d(dtype: str, params: Mapping[str, object]) -> Lowering:
         return n * geometry.groups * ceil_div(oh, panel(shapes)[1]) if o and ow else 0
 
     def grain(shapes: Shapes) -> int:
-        o, (_, c, kh, kw) = shapes["out0"][1], shapes["in1"]
-        pixels = panel(shapes)[1] * shapes["out0"][3]
-        return _grain(extent(shapes), o // geometry.groups * c * kh * kw * pixels)
+        return chunk_of(extent(shapes), prod(shapes["out0"]) * prod(shapes["in1"][1:]))
 
     def workspace(shapes: Shapes) -> int:
         depth, rows = panel(shapes)
         return depth * _odd_strips(rows * shapes["out0"][3], tile) * tile.itemsize
 
-    return Lowering((Stage(source, ("out0", "in0", "in1", "work"), extent, grain, workspace),))
+    def slices(shapes: Shapes) -> tuple[int, int, int]:
+        n = shapes["out0"][0]
+        return 1, extent(shapes) // max(1, n), n
+
+    operands = ("out0", "in0", "in1", "work")
+    direct = Stage(source, operands, extent, grain, workspace, ("out0", "in0"), slices)
+    runs = interleaved.forward(geometry, tile, literals, declared.maps)
+    return Lowering(_either(direct, runs, declared.shapes("out0", "in0", "in1")))
 
 
 def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
@@ -111,6 +146,7 @@ def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
     for conv2d; pixels that no filter reaches get 0.
     """
     geometry, tile, literals = _setup(dtype, params)
+    declared = Declared.read(params, geometry)
     sizes = read_sizes(
         ("n _ h w", "_ _ _ _"),
         (geometry.filter_sizes("o c kh kw"), "_ _ _ _"),
@@ -130,9 +166,7 @@ def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
         return n * geometry.groups * ceil_div(c // geometry.groups, panel(shapes)[0])
 
     def grain(shapes: Shapes) -> int:
-        (o, _, kh, kw), (_, _, oh, ow) = shapes["in0"], shapes["in1"]
-        work = o // geometry.groups * panel(shapes)[0] * kh * kw * oh * ow
-        return _grain(extent(shapes), work)
+        return chunk_of(extent(shapes), prod(shapes["in1"]) * prod(shapes["in0"][1:]))
 
     def workspace(shapes: Shapes) -> int:
         channels, rows = panel(shapes)
@@ -140,18 +174,26 @@ def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
         depth = min(o // geometry.groups, DEPTH) + channels * kh * kw
         return depth * _odd_strips(rows * shapes["in1"][3], tile) * tile.itemsize
 
-    return Lowering((Stage(source, ("out0", "in0", "in1", "work"), extent, grain, workspace),))
+    def slices(shapes: Shapes) -> tuple[int, int, int]:
+        n = shapes["out0"][0]
+        return 1, extent(shapes) // max(1, n), n
+
+    operands = ("out0", "in0", "in1", "work")
+    direct = Stage(source, operands, extent, grain, workspace, ("out0", "in1"), slices)
+    runs = interleaved.grad_inputs(geometry, tile, literals, declared.channels)
+    return Lowering(_either(direct, runs, declared.shapes("in1", "out0", "in0")))
 
 
 def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
     """out0 (O, C / groups, kh, kw) = gradient of conv2d by the filters.
 
     in0: image (N, C, H, W); in1: gradient of the output (N, O, OH, OW). Parameters as for conv2d.
-    The images are dealt to at most 16 parts, by the problem, each with its row of tmp0; a second
-    stage adds the rows in order.
+    The images are dealt to at most 16 parts, by the problem, each with its row of tmp0 (on runs of
+    images) or tmp1; a second stage adds the rows in order.
     """
     geometry, tile, literals = _setup(dtype, params)
-    sums = (geometry.filter_sizes("parts o c kh kw"), "count _ _ _ _")
+    declared = Declared.read(params, geometry)
+    sums = (geometry.filter_sizes("parts o c kh kw"), "_ _ _ _ _")
     sizes = read_sizes(sums, ("n _ h w", "_ _ _ _"), ("_ _ oh ow", "_ _ _ _"), ("work_bytes", ""))
     source = _print("conv2d_grad_weights", geometry, GRAD_WEIGHTS, sizes, literals)
 
@@ -163,47 +205,75 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
         rows = row_block(oh, ow, channels * kh * kw, n * geometry.groups * blocks)
         return channels, blocks, rows
 
-    def parts(shapes: Shapes) -> tuple[int, ...]:
-        n, _, oh, _ = shapes["in1"]
-        units = n * ceil_div(oh, panel(shapes)[2])
+    def split(shapes: Shapes) -> tuple[int, int]:
+        """Parts, and units (the bands of output rows of an image) of a part."""
+        n, row_blocks = shapes["in1"][0], ceil_div(shapes["in1"][2], panel(shapes)[2])
         most = PARTS_ELEMENTS // max(1, prod(shapes["out0"]))
-        return (max(1, min(PARTS, units, most)), *shapes["out0"])
+        share = max(1, unit_share(n, row_blocks, max(1, min(PARTS, most))))
+        parts = max(1, ceil_div(n * row_blocks, share))
+        return parts, max(1, unit_share(n, row_blocks, parts))
 
     def extent(shapes: Shapes) -> int:
-        return parts(shapes)[0] * geometry.groups * panel(shapes)[1]
+        return split(shapes)[0] * geometry.groups * panel(shapes)[1]
 
     def grain(shapes: Shapes) -> int:
-        (n, _, oh, ow), (o, c, kh, kw) = shapes["in1"], shapes["out0"]
-        total = n * oh * ow * (o // geometry.groups) * c * kh * kw * geometry.groups
-        return _grain(extent(shapes), total // max(1, extent(shapes)))
+        return chunk_of(extent(shapes), prod(shapes["in1"]) * prod(shapes["out0"][1:]))
 
     def workspace(shapes: Shapes) -> int:
         channels, _, rows = panel(shapes)
         (_, _, _, ow), (_, _, kh, kw) = shapes["in1"], shapes["out0"]
-        (sh, sw), (dh, dw) = geometry.subsample, geometry.dilation
-        height = (rows - 1) * sh + (kh - 1) * dh + 1
-        width = max(0, (ow - 1) * sw + (kw - 1) * dw + 1)
+        height, width = geometry.reach(kh, kw, rows, ow)
         patches = rows * ow * _odd_strips(channels * kh * kw, tile)
         return (height * width * channels + tile.lanes + patches) * tile.itemsize
 
-    total = SUM_WEIGHTS.format(sizes=read_sizes(("_ _ _ _", "_ _ _ _"), sums), **literals)
-    return Lowering(
-        (
-            Stage(source, ("tmp0", "in0", "in1", "work"), extent, grain, workspace),
-            Stage(
-                total,
-                ("out0", "tmp0"),
-                lambda shapes: shapes["out0"][0],
-                lambda shapes: max(1, ceil_div(65536, 1 + prod(shapes["tmp0"][2:]))),
-            ),
-        ),
-        {"tmp0": (tile.dtype, parts)},
+    def slices(shapes: Shapes) -> tuple[int, int, int]:
+        n, row_blocks = shapes["in1"][0], ceil_div(shapes["in1"][2], panel(shapes)[2])
+        images, rest = divmod(split(shapes)[1], max(1, row_blocks))
+        return (n, extent(shapes), n) if rest else (images, geometry.groups * panel(shapes)[1], n)
+
+    direct = Stage(
+        source, ("tmp1", "in0", "in1", "work"), extent, grain, workspace, ("in0", "in1"), slices
     )
+    runs = interleaved.grad_weights(geometry, tile, literals, declared.maps)
+    stages = _either(direct, runs, declared.shapes("in1", "in0", "out0"))
+    temporaries = {}
+    if runs.stage in stages:
+        temporaries["tmp0"] = (tile.dtype, lambda s: (runs.parts(s), *s["out0"]))
+    if runs.stage not in stages or len(stages) == 2:
+        temporaries["tmp1"] = (
+            tile.dtype, lambda s: (0 if runs.suits(s) else split(s)[0], *s["out0"])
+        )  # fmt: skip
+    return Lowering((*stages, _sum_weights(geometry, literals, tuple(temporaries))), temporaries)
 
 
-def _grain(extent: int, work: int) -> int:
-    """Items in a chunk: a million multiply-adds or more, in at most 64 chunks."""
-    return max(1, ceil_div(400_000, work + 1), ceil_div(extent, 64))
+def _sum_weights(
+    geometry: Geometry, literals: Mapping[str, object], temporaries: tuple[str, ...]
+) -> Stage:
+    """The stage that adds the parts of the filters' gradient that are in `temporaries`."""
+    pieces = {"tmp0": ("runs", SUM_RUNS), "tmp1": ("panels", SUM_PANELS)}
+    sizes = [(geometry.filter_sizes("o c kh kw"), "_ _ _ _")]
+    sizes += [(f"{pieces[name][0]} _ _ _ _", "_ _ _ _ _") for name in temporaries]
+    body = "".join(
+        pieces[name][1].format(operand=k, **literals) for k, name in enumerate(temporaries, 1)
+    )
+    source = SUM_WEIGHTS.format(
+        sizes=read_sizes(*sizes, ("work_bytes", "")), body=body,
+        work=1 + len(temporaries), **literals,
+    )  # fmt: skip
+
+    def elements(shapes: Shapes) -> int:
+        return sum(prod(shapes[name]) for name in temporaries)
+
+    def extent(shapes: Shapes) -> int:
+        return shapes["out0"][0] if elements(shapes) else 0
+
+    def grain(shapes: Shapes) -> int:
+        return max(1, ceil_div(65536 * shapes["out0"][0], 1 + elements(shapes)))
+
+    def workspace(shapes: Shapes) -> int:
+        return prod(shapes["out0"][1:]) * int(literals["size"])  # type: ignore[call-overload,no-any-return]
+
+    return Stage(source, ("out0", *temporaries, "work"), extent, grain, workspace)
 
 
 def _odd_strips(pixels: int, tile: Tile) -> int:

@@ -5,6 +5,7 @@ from symgraph.compile.library.blocks import (
     add_block, copy_block, fold_row, transpose, unfold_rows, zero_block
 )
 from symgraph.compile.library.microkernel import block_product, channel_block, inside, row_block
+from symgraph.compile.library.interleaved_tiles import unit_share
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
 copy = copy_block("{dtype}", {lanes})
@@ -70,8 +71,7 @@ def kernel(arrays, sizes, start, stop, worker):
         at = (item - plane * blocks) * step
         channels = min(step, c - at)
         image = images + (plane * c + at) * h * w * {size}
-        zero(image, 0, image, 0, 1, channels * h * w)
-        for y0 in range(0, oh, rows):
+{clear}        for y0 in range(0, oh, rows):
             y1 = min(oh, y0 + rows)
             pixels = (y1 - y0) * ow
             first = 0
@@ -85,11 +85,23 @@ def kernel(arrays, sizes, start, stop, worker):
                     )
                 multiply(
                     filters + ((group * maps + first) * c + at) * taps * {size}, 1, c * taps,
-                    panel, {width}, depth * {width}, patches, ld,
+                    panel, {width}, depth * {width}, {patches},
                     channels * taps, pixels, depth, int(first > 0)
                 )
                 first += {depth}
 {scatter}"""
+
+# The gradient of a filter of one tap needs no place of its own, and that of others starts with 0.
+CLEAR = """\
+        zero(image, 0, image, 0, 1, channels * h * w)
+"""
+
+# Patches of filters of one tap: the image itself, its planes side by side.
+POINTS = """\
+            source = images + ((plane * c + at) * h + y0) * w * {size}
+            for ch in range(channels):
+                copy(work + ch * ld * {size}, 0, source + ch * h * w * {size}, 0, 1, pixels)
+"""
 
 # Patches for columns one apart: all taps of a filter row at a time.
 UNFOLD = """\
@@ -184,6 +196,7 @@ def kernel(arrays, sizes, start, stop, worker):
     rows = row_block(oh, ow, step * taps, n * {groups} * blocks)
     row_blocks = (oh + rows - 1) // rows
     units = n * row_blocks
+    share = unit_share(n, row_blocks, parts)
     # The image lies here channels last and padded, so that a row of filter taps is contiguous.
     width = max(0, (ow - 1) * {sw} + (kw - 1) * {dw} + 1)
     height = (rows - 1) * {sh} + (kh - 1) * {dh} + 1
@@ -198,7 +211,7 @@ def kernel(arrays, sizes, start, stop, worker):
         ld = ((across + {width} - 1) // {width} | 1) * {width}
         target = sums + ((part * o + group * maps) * c + at) * taps * {size}
         more = 0
-        for unit in range(part * units // parts, (part + 1) * units // parts):
+        for unit in range(part * share, min(units, (part + 1) * share)):
             plane = unit // row_blocks * {groups} + group
             y0 = unit % row_blocks * rows
             y1 = min(oh, y0 + rows)
@@ -246,23 +259,50 @@ def kernel(arrays, sizes, start, stop, worker):
 
 SUM_WEIGHTS = """\
 # The parts of the gradient by filters, added in order and put into their places, {dtype}.
+from symgraph.compile.library.blocks import add_block, copy_block, transpose
 from symgraph.compile.library.microkernel import channel_block
+
+copy = copy_block("{dtype}", {lanes})
+add = add_block("{dtype}", {lanes})
+transposed = transpose("{dtype}", {lanes})
 
 
 def kernel(arrays, sizes, start, stop, worker):
 {sizes}
 {geometry}
-    out, sums = pointer(arrays, 0, {dtype}), pointer(arrays, 1, {dtype})
+    out = address(pointer(arrays, 0, {dtype}))
+    work = address(pointer(arrays, {work}, int8)) + worker * work_bytes
     taps = kh * kw
     step = channel_block(c, taps, 8)
+    row = c * taps
     for item in range(start, stop):
-        for ch in range(c):
-            first = ch // step * step
-            channels = min(step, c - first)
-            for tap in range(taps):
-                at = (item * c + first) * taps + tap * channels + ch - first
-                total = sums[at]
-                for part in range(1, parts):
-                    total += sums[at + part * count]
-                out[(item * c + ch) * taps + {place}] = total
+        goal = out + item * row * {size}
+{body}"""
+
+SUM_RUNS = """\
+        if runs > 0:
+            part = address(pointer(arrays, {operand}, {dtype})) + item * row * {size}
+            copy(goal, 0, part, 0, 1, row)
+            for k in range(1, runs):
+                add(goal, 0, part + k * o * row * {size}, 0, 1, row)
+"""
+
+# Panels have all channels of a tap side by side.
+SUM_PANELS = """\
+        if panels > 0:
+            part = address(pointer(arrays, {operand}, {dtype})) + item * row * {size}
+            total = part
+            if panels > 1:
+                total = work
+                copy(work, 0, part, 0, 1, row)
+                for k in range(1, panels):
+                    add(work, 0, part + k * o * row * {size}, 0, 1, row)
+            for at in range(0, c, step):
+                channels = min(step, c - at)
+                tap = 0
+                first = (at * taps + {place} * channels) * {size}
+                transposed(
+                    goal + at * taps * {size}, taps, total + first, {sign} * channels,
+                    taps, channels
+                )
 """

@@ -52,6 +52,11 @@ class Emitter:
         pointer = builder.inttoptr(address, self.element.as_pointer())
         return builder.ptrtoint(builder.gep(pointer, [elements]), I64)
 
+    def opaque(self, value: Value) -> Value:
+        """`value`, of which LLVM must not know where it comes from."""
+        kind = ir.FunctionType(I64, [I64])
+        return self.builder.asm(kind, "", "=r,0", [value], False)
+
     def scalar(self, address: Value) -> Value:
         """One element, in all lanes."""
         pointer = self.builder.inttoptr(address, self.element.as_pointer())

@@ -1,249 +1,169 @@
 """Matrix products: `gemm` (with matrix-vector, vector-matrix and vector-vector) and `batched_dot`.
 
-One source serves every shape and every stride of a dtype. C is cut into blocks of up to 384 rows by
-a few strips of tiles; a block packs its part of B strip by strip (Goto and van de Geijn 2008), and
-of A where rows do not lie together. Thin products skip the packing, and products of small C and
-very long K split K in parts, fixed by the problem, that a second stage adds in order.
+One source serves every shape and every stride of a dtype (Goto and van de Geijn 2008): tiles of C
+in registers (microkernel.py), strips of B as wide as a tile in the caches.
+
+**Blocks.** C is cut into blocks by its sizes alone (`product_blocks`); a block is an item.
+
+**Packing.** A tile wants the rows of its strip of B one after another, and the columns of its rows
+of A. A small B is copied so by the first stage, once for all blocks; of a large one each block
+copies what it needs, a few hundred rows at a time. B is read where it lies if C has few rows: then
+a copy costs more than it saves. A is copied tile by tile, a few hundred columns at a time, where
+enough strips meet it.
+
+**Thin products.** Of a C of up to four columns the transpose is computed. Up to four rows have
+tiles of their own, and where B lies along k, elements of C are dot products.
+
+**Long sums** of a small C are cut in parts, fixed by the sizes: the first stage computes them, the
+second adds them in order. So the second stage alone writes C, whatever the sizes.
 """
 
+import math
 from collections.abc import Mapping
 
+from .blocking import product_blocks, product_work
+from .gemm_sources import OTHER, PRODUCT
 from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes
 from .tiles import FLOATS, Tile, host_tile
 
-STRIPS = 8  # strips of tiles that a block of C is wide
-DEPTH = 384  # rows of B that are packed at a time
+DEPTH = 320  # rows of B that a tile runs over at a time: a strip of them fits the first cache
+PANEL_BYTES = 1 << 22  # up to this size B is packed once for all
 THIN = 4  # rows of C up to which dot products along k are used
+DOTTED = 16  # the same where A as well lies along k
 THIN_DEPTH = 4096  # elements of such a dot product at a time
-CHUNK = 500_000  # multiply-adds worth a chunk
+CHUNK = 500_000  # multiply-adds, or as much work, worth a chunk
+COPY = 65_536  # elements copied or added worth a chunk
 PARTS = 16  # at most so many parts of a long K
 PART = 4096  # and each at least so long
-
-FLOAT_SOURCE = '''\
-# C = A @ B, {what}, {dtype}: {lanes} lanes, tiles of {rows} x {vectors} vectors.
-from symgraph.compile.library.blocks import copy_block, transpose
-from symgraph.compile.library.microkernel import (
-    PACKED, block_product, dot_rows, inline, pack_tiles, row_product
-)
-
-multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
-multiply_row = row_product("{dtype}", {lanes})
-copy = copy_block("{dtype}", {lanes})
-pack_a = pack_tiles("{dtype}", {lanes}, {rows})
-transposed = transpose("{dtype}", {lanes})
-dots = dot_rows("{dtype}", {lanes})
+OPERANDS = ("tmp0", "tmp1", "in0", "in1", "work")
 
 
-@inline
-def pack(target, b, source, b_row, b_column, depth, n):
-    """Strips of {width} columns of B, each with its rows one after another."""
-    for c in range(0, n, {width}):
-        columns = min({width}, n - c)
-        if b_column == 1:
-            copy(target, {width}, b + (source + c) * {size}, b_row, depth, columns)
-        elif b_row == 1:
-            line = b + (source + c * b_column) * {size}
-            transposed(target, {width}, line, b_column, columns, depth)
-        else:
-            for i in range(columns):
-                line = b + (source + (c + i) * b_column) * {size}
-                copy(target + i * {size}, {width}, line, b_row, depth, 1)
-        target += depth * {width} * {size}
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    c = address(pointer(arrays, 0, {dtype}))
-    a, b = address(pointer(arrays, 2, {dtype})), address(pointer(arrays, 3, {dtype}))
-    if parts > 0:
-        c = address(pointer(arrays, 1, {dtype}))
-    else:
-        parts = 1
-    work = address(pointer(arrays, 4, int8)) + worker * work_bytes
-    if n == 1:  # the column C is as well the row B' @ A'
-        m, n = n, m
-        a, b = b, a
-        a_batch, b_batch = b_batch, a_batch
-        a_row, a_column, b_row, b_column = b_column, b_row, a_column, a_row
-    column_blocks = (n + {block} - 1) // {block}
-    row_blocks = 1
-    if m > 96:
-        row_blocks = (m + 767) // 768 * 2
-    thin = m <= {thin} and b_row == 1
-    step = {depth}
-    if thin:
-        step = {thin_depth}
-    for item in range(start, stop):
-        j = item // row_blocks
-        r0 = m * (item - j * row_blocks) // row_blocks
-        r1 = m * (item + 1 - j * row_blocks) // row_blocks
-        c0 = j % column_blocks * {block}
-        columns = min({block}, n - c0)
-        matrix = j // column_blocks
-        part = matrix % parts
-        matrix //= parts
-        k0, k1 = part * k // parts, (part + 1) * k // parts
-        target = c + (((matrix * parts + part) * m + r0) * n + c0) * {size}
-        a_from = a + (matrix * a_batch + r0 * a_row) * {size}
-        b_from = matrix * b_batch + c0 * b_column
-        at = k0
-        while at == k0 or at < k1:
-            depth = min(step, k1 - at)
-            a_block = a_from + at * a_column * {size}
-            b_block = b_from + at * b_row
-            more = int(at > k0)
-            if thin:
-                for r in range(r1 - r0):
-                    line = a_block + r * a_row * {size}
-                    if a_column != 1:
-                        copy(work, 1, line, a_column, depth, 1)
-                        line = work
-                    dots(
-                        target + r * n * {size}, b + b_block * {size}, b_column, line,
-                        columns, depth, more
-                    )
-            elif b_column == 1 and m == 1:
-                multiply_row(
-                    a_block, a_column, b + b_block * {size}, b_row, target, columns, depth, more
-                )
-            elif b_column == 1 and r1 - r0 <= {direct}:
-                multiply(
-                    a_block, a_row, a_column, b + b_block * {size}, b_row, {width},
-                    target, n, r1 - r0, columns, depth, more
-                )
-            else:
-                pack(work, b, b_block, b_row, b_column, depth, columns)
-                row = a_row
-                if a_column != 1:
-                    row = PACKED
-                    panel = work + depth * {block} * {size}
-                    pack_a(panel, a_block, a_row, a_column, r1 - r0, depth)
-                    a_block = panel
-                multiply(
-                    a_block, row, a_column, work, {width}, depth * {width},
-                    target, n, r1 - r0, columns, depth, more
-                )
-            at += step
-'''
-
-OTHER_SOURCE = """\
-# C = A @ B, {what}, {dtype}: sums in {dtype}, row by row.
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    c, a, b = pointer(arrays, 0, {dtype}), pointer(arrays, 1, {dtype}), pointer(arrays, 2, {dtype})
-    for item in range(start, stop):
-        matrix = item // m
-        i = item - matrix * m
-        for j in range(n):
-            c[item * n + j] = {dtype}(0)
-        for p in range(k):
-            scale = a[matrix * a_batch + i * a_row + p * a_column]
-            at = matrix * b_batch + p * b_row
-            for j in range(n):
-                c[item * n + j] = {dtype}(c[item * n + j] + scale * b[at + j * b_column])
-"""
-
-SUM_SOURCE = """\
-# The parts of C = A @ B, added in order, {dtype}.
-from symgraph.compile.library.blocks import add_block, copy_block
-
-add = add_block("{dtype}", {lanes})
-copy = copy_block("{dtype}", {lanes})
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    c = address(pointer(arrays, 0, {dtype}) + start)
-    part = address(pointer(arrays, 1, {dtype}) + start)
-    copy(c, 0, part, 0, 1, stop - start)
-    for p in range(1, parts):
-        add(c, 0, part + p * count * {size}, 0, 1, stop - start)
-"""
-
-
-def _sizes(a_ndim: int, b_ndim: int, batched: bool, splits: bool) -> str:
-    """The kernel lines that name extents and strides of C, the parts, A and B."""
-    c = "_ " * (batched + (a_ndim > 1) + (b_ndim > 1))
+def _extents(a_ndim: int, b_ndim: int, batched: bool) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Names of the extents and strides of A and of B, for `read_sizes`."""
     a = ("m k", "a_row a_column") if a_ndim > 1 else ("k", "a_column")
     b = ("_ n", "b_row b_column") if b_ndim > 1 else ("_", "b_row")
-    operands = [(c, c), ("parts count", "_ _")] if splits else [(c, c)]
     if batched:
-        operands += [("_ " + a[0], "a_batch " + a[1]), ("_ " + b[0], "b_batch " + b[1])]
-    else:
-        operands += [a, b]
-    lines = [read_sizes(*operands, ("work_bytes", "")) if splits else read_sizes(*operands)]
-    if not batched:
-        lines.append("    a_batch = b_batch = 0")
-    if a_ndim == 1:
-        lines.append("    m, a_row = 1, 0")
-    if b_ndim == 1:
-        lines.append("    n, b_column = 1, 0")
-    return "\n".join(lines)
+        a, b = (f"_ {a[0]}", f"a_batch {a[1]}"), (f"_ {b[0]}", f"b_batch {b[1]}")
+    return a, b
+
+
+def _defaults(a_ndim: int, b_ndim: int, batched: bool) -> str:
+    """Kernel lines for the extents and strides that vectors and single products lack."""
+    lines = [] if batched else ["    a_batch = b_batch = 0"]
+    lines += ["    m, a_row = 1, 0"] if a_ndim == 1 else []
+    lines += ["    n, b_column = 1, 0"] if b_ndim == 1 else []
+    return "".join("\n" + line for line in lines)
 
 
 def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering:
-    block = STRIPS * tile.columns
+    width, size, direct = tile.columns, tile.itemsize, 2 * tile.rows
 
     def problem(shapes: Shapes) -> tuple[int, int, int, int]:
-        """(batch, m, n, k) as the kernel sees them: a column of C is a row."""
+        """(batch, m, n, k) as the kernel sees them."""
         a, b = shapes["in0"], shapes["in1"]
         m = a[-2] if a_ndim > 1 else 1
         n = b[-1] if b_ndim > 1 else 1
-        if n == 1:
+        if n <= THIN and n < m:
             m, n = n, m
         return a[0] if batched else 1, m, n, a[-1]
 
-    def blocks(shapes: Shapes) -> tuple[int, int, int]:
-        batch, m, n, _ = problem(shapes)
-        if not m:
-            return 0, 0, 0
-        return batch, ceil_div(n, block), 1 if m <= 96 else 2 * ceil_div(m, 768)
-
     def parts(shapes: Shapes) -> int:
-        batch, columns, rows = blocks(shapes)
-        count = min(PARTS, problem(shapes)[3] // PART)
-        return count if 0 < batch * columns * rows < 8 and count > 1 and not batched else 0
+        """Parts of a long sum; 0 for one."""
+        _, m, n, k = problem(shapes)
+        high, wide = product_blocks(m, n, k, tile.rows, width, False)
+        count = min(PARTS, k // PART)
+        blocks = ceil_div(m, high) * ceil_div(n, wide)
+        return count if not batched and 0 < blocks < 8 and count > 1 else 0
+
+    def strips(shapes: Shapes) -> int:
+        """Strips of B that are packed once for all blocks."""
+        _, m, n, k = problem(shapes)
+        count = ceil_div(n, width)
+        fits = k * count * width * size <= PANEL_BYTES
+        return count if fits and m > direct and not batched and not parts(shapes) else 0
+
+    def blocks(shapes: Shapes) -> tuple[int, int]:
+        _, m, n, k = problem(shapes)
+        return product_blocks(m, n, k, tile.rows, width, strips(shapes) > 0)
+
+    def items(shapes: Shapes) -> int:
+        batch, m, n, _ = problem(shapes)
+        high, wide = blocks(shapes)
+        return batch * ceil_div(m, high) * ceil_div(n, wide)
+
+    def work_grain(shapes: Shapes) -> int:
+        """Blocks, or parts of blocks, in a chunk."""
+        _, m, n, k = problem(shapes)
+        high, wide = blocks(shapes)
+        pieces = max(parts(shapes), 1)
+        work = product_work(min(m, high), min(n, wide), k // pieces)
+        return ceil_div(CHUNK, work + 1)
+
+    def result(shapes: Shapes) -> tuple[int, int]:
+        """The rows and columns of C."""
+        return shapes["in0"][-2] if a_ndim > 1 else 1, shapes["in1"][-1] if b_ndim > 1 else 1
+
+    def first_extent(shapes: Shapes) -> int:
+        return items(shapes) * parts(shapes) or strips(shapes)
+
+    def first_grain(shapes: Shapes) -> int:
+        if parts(shapes):
+            return work_grain(shapes)
+        return ceil_div(COPY, 1 + problem(shapes)[3] * width)
 
     def extent(shapes: Shapes) -> int:
-        batch, columns, rows = blocks(shapes)
-        return batch * max(parts(shapes), 1) * columns * rows
+        return result(shapes)[0] if parts(shapes) else items(shapes)
 
     def grain(shapes: Shapes) -> int:
-        _, m, n, k = problem(shapes)
-        work = ceil_div(m, blocks(shapes)[2] or 1) * min(n, block) * k
-        return max(1, ceil_div(CHUNK, work // max(parts(shapes), 1) + 1))
+        if parts(shapes):
+            return ceil_div(COPY, 1 + result(shapes)[1] * parts(shapes))
+        return work_grain(shapes)
+
+    def slices(shapes: Shapes) -> tuple[int, int, int]:
+        batch, m, n, _ = problem(shapes)
+        high, wide = blocks(shapes)
+        rows, columns = result(shapes)
+        if batched:
+            return 1, items(shapes) // max(batch, 1), batch
+        if a_ndim == 1:
+            return (columns if parts(shapes) else wide), 1, columns
+        if parts(shapes):
+            return 1, 1, rows
+        return (high, ceil_div(n, wide), rows) if m == rows else (wide, 1, rows)
 
     def workspace(shapes: Shapes) -> int:
         _, m, _, k = problem(shapes)
-        panels = min(k, DEPTH) * (block + ceil_div(m, blocks(shapes)[2] or 1))
-        return tile.itemsize * max(panels, min(k, THIN_DEPTH))
-
-    def elements(shapes: Shapes) -> int:
-        _, m, n, _ = problem(shapes)
-        return m * n
+        high, wide = blocks(shapes)
+        apart = high * wide if 1 < m <= THIN else 0
+        panels = min(k, DEPTH) * (high + (0 if strips(shapes) else wide))
+        return size * (apart + max(panels, THIN * min(k, THIN_DEPTH)))
 
     literals = {
         "dtype": tile.dtype, "lanes": tile.lanes, "rows": tile.rows, "vectors": tile.vectors,
-        "size": tile.itemsize, "width": tile.columns, "block": block, "depth": DEPTH,
-        "thin": THIN, "thin_depth": THIN_DEPTH, "direct": 2 * tile.rows,
+        "size": size, "width": width, "depth": DEPTH, "thin": THIN, "thin_depth": THIN_DEPTH,
+        "direct": direct, "dotted": DOTTED, "few_vectors": tile.few_vectors,
         "what": f"{'batched, ' if batched else ''}{a_ndim}-d by {b_ndim}-d",
     }  # fmt: skip
-    source = FLOAT_SOURCE.format(sizes=_sizes(a_ndim, b_ndim, batched, True), **literals)
-    product = Stage(source, ("out0", "tmp0", "in0", "in1", "work"), extent, grain, workspace)
     c_axes = "_ " * (batched + (a_ndim > 1) + (b_ndim > 1))
-    source = SUM_SOURCE.format(sizes=read_sizes((c_axes, c_axes), ("parts count", "")), **literals)
-    total = Stage(
-        source,
-        ("out0", "tmp0"),
-        lambda shapes: elements(shapes) if parts(shapes) else 0,
-        lambda shapes: 8192,
-    )
+    sizes = read_sizes(
+        (c_axes, c_axes), ("first", "_"), ("parts _", "_ _"), ("strips _", "_ _"),
+        *_extents(a_ndim, b_ndim, batched), ("work_bytes", ""),
+    )  # fmt: skip
+    source = PRODUCT.format(sizes=sizes + _defaults(a_ndim, b_ndim, batched), **literals)
+    product = Stage(
+        source, ("out0", "tmp3", *OPERANDS), extent, grain, workspace,
+        ("out0", "in0", "in1") if batched else ("out0", "in0") if a_ndim > 1 else ("out0",),
+        slices,
+    )  # fmt: skip
     temporaries = {
-        "tmp0": (tile.dtype, lambda shapes: (parts(shapes), elements(shapes) * bool(parts(shapes))))
+        "tmp0": (tile.dtype, lambda shapes: (parts(shapes), math.prod(result(shapes)))),
+        "tmp1": (tile.dtype, lambda shapes: (strips(shapes), problem(shapes)[3] * width)),
+        "tmp2": (tile.dtype, lambda shapes: (1,)),
+        "tmp3": (tile.dtype, lambda shapes: (0,)),
     }
-    return Lowering((product,) if batched else (product, total), temporaries)
+    # The second operand says by its length which stage it is: one kernel is compiled for both.
+    first = Stage(source, ("out0", "tmp2", *OPERANDS), first_extent, first_grain, workspace)
+    return Lowering((product,) if batched else (first, product), temporaries)
 
 
 def _other_gemm(dtype: str, a_ndim: int, b_ndim: int, batched: bool) -> Lowering:
@@ -255,8 +175,10 @@ def _other_gemm(dtype: str, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         columns = shapes["in1"][-1] if b_ndim > 1 else 1
         return max(1, ceil_div(CHUNK, columns * shapes["in0"][-1] + 1))
 
-    source = OTHER_SOURCE.format(
-        sizes=_sizes(a_ndim, b_ndim, batched, False),
+    c_axes = "_ " * (batched + (a_ndim > 1) + (b_ndim > 1))
+    sizes = read_sizes((c_axes, c_axes), *_extents(a_ndim, b_ndim, batched))
+    source = OTHER.format(
+        sizes=sizes + _defaults(a_ndim, b_ndim, batched),
         dtype=dtype,
         what=f"{'batched, ' if batched else ''}{a_ndim}-d by {b_ndim}-d",
     )

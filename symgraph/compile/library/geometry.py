@@ -1,7 +1,8 @@
 """What a convolution declares, and how it is printed into kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Pair = tuple[int, int]
 
@@ -57,6 +58,27 @@ class Geometry:
             lines.append(f"    {name} = {value}")
         return "\n".join(lines)
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether each pixel of the output sees the one pixel of the image at its place."""
+        alone = self.pad in ("valid", "full", "half", ((0, 0), (0, 0)))
+        return self.size == (1, 1) and self.subsample == (1, 1) and alone
+
+    def reach(self, kh: int, kw: int, rows: int, columns: int) -> Pair:
+        """Lines and columns of the padded image that `rows` by `columns` of the output see."""
+        (sh, sw), (dh, dw) = self.subsample, self.dilation
+        return (rows - 1) * sh + (kh - 1) * dh + 1, max(0, (columns - 1) * sw + (kw - 1) * dw + 1)
+
+    def output(self, image: Sequence[int], filters: Sequence[int]) -> tuple[int, int, int, int]:
+        """The shape of the output for images (N, C, H, W) and filters (O, C / groups, kh, kw)."""
+        sizes = []
+        for axis in (0, 1):
+            reach = (filters[2 + axis] - 1) * self.dilation[axis]
+            named = {"valid": 0, "full": 2 * reach, "half": (reach + 1) // 2 * 2}
+            pad = named[self.pad] if isinstance(self.pad, str) else sum(self.pad[axis])
+            sizes.append(max(0, (image[2 + axis] + pad - reach - 1) // self.subsample[axis] + 1))
+        return image[0], filters[0], sizes[0], sizes[1]
+
     def filter_sizes(self, shape: str) -> str:
         """`shape` with those of kh and kw that are literals left unread."""
         for name, literal in zip(("kh", "kw"), self.size, strict=True):
@@ -71,3 +93,33 @@ class Geometry:
             f"filters {size}{', flipped' if self.flip else ''}, subsample {self.subsample}, "
             f"dilation {self.dilation}, pad {self.pad}, groups {self.groups}"
         )
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The sizes that a user declared: None for a group's channels or maps that are open.
+
+    `sizes`: the shapes of the output, the images and the filters, if all is declared.
+    """
+
+    channels: int | None
+    maps: int | None
+    sizes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] | None
+
+    @classmethod
+    def read(cls, params: Mapping[str, object], geometry: Geometry) -> "Declared":
+        """From the parameters "images" and "filters" of an operation: shapes or None."""
+        given: list[Any] = [params.get(name) or (None,) * 4 for name in ("images", "filters")]
+        images, filters = map(tuple, given)
+        maps = None if filters[0] is None else filters[0] // geometry.groups
+        sizes = None
+        if None not in (*images, *filters):
+            sizes = geometry.output(images, filters), images, filters
+        return cls(filters[1], maps, sizes)
+
+    def shapes(
+        self, output: str, images: str, filters: str
+    ) -> Mapping[str, tuple[int, ...]] | None:
+        """The declared shapes by the names of operands; None unless all are declared."""
+        names = (output, images, filters)
+        return None if self.sizes is None else dict(zip(names, self.sizes, strict=True))

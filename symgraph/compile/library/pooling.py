@@ -44,12 +44,12 @@ def kernel(arrays, sizes, start, stop, worker):
     halves = address(work)
     if framed:
         halves += lines * width * {size}
+        for i in range(lines * width):  # images cover the same part of the frame each time
+            frame[i] = {neutral}
     for plane in range(start, stop, step):
         planes = min(step, stop - plane)
         source = image + plane * h * w * {size}
         if framed:
-            for i in range(lines * width):
-                frame[i] = {neutral}
             goal = address(frame) + ({ph} * width + {pw}) * {size}
             copy(goal, width, source, w, min(h, lines - {ph}), min(w, width - {pw}))
             source = address(frame)
@@ -62,34 +62,41 @@ def kernel(arrays, sizes, start, stop, worker):
 {divide}"""
 
 DIVIDE = """\
-        for y in range(planes * oh):
-            y0 = y % oh * {sh} - {ph}
-            tall = {tall}
-            for t in range(ow):
-                t0 = t * {sw} - {pw}
-                target[y * ow + t] = target[y * ow + t] / {dtype}(tall * ({broad}))
+        if {whole} and lines <= h + 2 * {ph} and width <= w + 2 * {pw}:
+            for i in range(planes * oh * ow):
+                target[i] = target[i] * {dtype}({share})
+        else:
+            for y in range(planes * oh):
+                y0 = y % oh * {sh} - {ph}
+                tall = {tall}
+                for t in range(ow):
+                    t0 = t * {sw} - {pw}
+                    target[y * ow + t] = target[y * ow + t] / {dtype}(tall * ({broad}))
 """
 
 GRADIENT = """\
 # Gradient of {mode} pooling, {dtype}: {text}.
-from symgraph.compile.library.blocks import spread_block, zero_block
+from symgraph.compile.library.blocks import copy_block, spread_block, window_block, zero_block
+from symgraph.compile.library.phases import interleave_block
 
 spread = spread_block("{dtype}", {lanes}, "{kind}", {wh}, {ww}, {divisor})
 zero = zero_block("{dtype}", {lanes})
+copy = copy_block("{dtype}", {lanes})
+apart = window_block("{dtype}", {lanes}, "sum", 1, {sw})
+together = interleave_block("{dtype}", {lanes}, {sw})
 
 
 def kernel(arrays, sizes, start, stop, worker):
 {sizes}
 {operands}
-    tiled = {tiling} and oh * {wh} <= h and {tiled_columns}
-    columns = min(w, ow * {ww})
-    if not tiled or oh * {wh} < h or columns < w:
-        place = address(dx + start * h * w)
-        zero(place, 0, place, 0, 1, (stop - start) * h * w)
-    step = 1
-    if oh * {wh} == h:
-        step = stop - start  # window rows of all planes follow one another
-    if tiled:
+    if {tiling} and oh * {wh} <= h and {tiled_columns}:
+        columns = min(w, ow * {ww})
+        if oh * {wh} < h or columns < w:
+            place = address(dx + start * h * w)
+            zero(place, 0, place, 0, 1, (stop - start) * h * w)
+        step = 1
+        if oh * {wh} == h:
+            step = stop - start  # window rows of all planes follow one another
         for plane in range(start, stop, step):
             image, windows = plane * h * w, plane * oh * ow
             spread(
@@ -97,18 +104,47 @@ def kernel(arrays, sizes, start, stop, worker):
                 address(dout + windows), ow, step * oh, columns
             )
         return
+    # Padded line y and column t are at (y // {sh}, t // {sw}) of phase (y % {sh}, t % {sw}):
+    # there, what a tap of all windows sees is contiguous, and as far apart as the windows' values.
+    broad = max(ow + {far_column}, (w + {pw} + {sw} - 1) // {sw})
+    phase = max(oh + {far_row}, (h + {ph} + {sh} - 1) // {sh}) * broad
+    margin = {far_row} * broad + {far_column}
+    room = (margin + phase) * {size}
+    g_place = address(work) + worker * work_bytes
+    best_place = g_place + room
+    parts = g_place + 2 * room
+    phase_size = phase * {size}
+    g, from_g = pointer_out_at(g_place, {dtype}), pointer_in_at(g_place, {dtype})
+    best, from_best = pointer_out_at(best_place, {dtype}), pointer_in_at(best_place, {dtype})
+    for n in range(margin + phase):
+        g[n] = {dtype}(0)
+        best[n] = {dtype}(1e999 - 1e999)
+{shares}
     for plane in range(start, stop):
-        for y in range(oh):
-            y0 = y * {sh} - {ph}
-            for t in range(ow):
-                t0 = t * {sw} - {pw}
-                at = (plane * oh + y) * ow + t
-                value = {value}
-                for yy in range(max(y0, 0), min(y0 + {wh}, h)):
-                    for tt in range(max(t0, 0), min(t0 + {ww}, w)):
-                        place = (plane * h + yy) * w + tt
-{accumulate}
+        dout_place = address(dout) + plane * oh * ow * {size}
+        copy(g_place + margin * {size}, broad, dout_place, ow, oh, ow)
+{prepare}
+{phases}
 """
+
+SHARES = """\
+    share = pointer_out_at(best_place, {dtype})
+    for n in range(phase):
+        share[n] = {dtype}(1)
+    for y in range(oh):
+        y0 = y * {sh} - {ph}
+        tall = {tall}
+        for t in range(ow):
+            t0 = t * {sw} - {pw}
+            share[y * broad + t] = {dtype}(1) / {dtype}(tall * ({broad}))"""
+
+TIMES_SHARES = """\
+        for n in range(phase):
+            g[margin + n] = g[margin + n] * share[n]"""
+
+COPY_BEST = """\
+        out_place = address(out) + plane * oh * ow * {size}
+        copy(best_place + margin * {size}, broad, out_place, ow, oh, ow)"""
 
 SECOND = """\
 # Sum over each window of v where x is the window's maximum, {dtype}: {text}.
@@ -176,6 +212,8 @@ class Windows:
             "broad": broad, "mode": self.mode, "kind": kind,
             "dtype": dtype, "lanes": host_lanes(dtype), "size": np.dtype(dtype).itemsize,
             "neutral": f"{dtype}({neutral if kind == 'max' else 0})",
+            "share": repr(1 / (wh * ww)),
+            "whole": self.mode != "average_exc_pad" or self.pad == (0, 0),
             "text": f"windows {self.ws}, stride {self.stride}, pad {self.pad}",
         }  # fmt: skip
 
@@ -213,7 +251,13 @@ def pool(dtype: str, params: Mapping[str, object]) -> Lowering:
         frame = ((oh - 1) * windows.stride[0] + windows.ws[0] + oh) * width
         return np.dtype(dtype).itemsize * max(frame, 8192, oh * w)
 
-    return Lowering((Stage(source, ("out0", "in0", "work"), _extent, _chunk("in0"), workspace),))
+    names = ("out0", "in0", "work")
+    return Lowering((Stage(source, names, _extent, _chunk("in0"), workspace, names[:2], _planes),))
+
+
+def _planes(shapes: Shapes) -> tuple[int, int, int]:
+    """Every plane is one item."""
+    return 1, 1, shapes["out0"][0]
 
 
 def _extent(shapes: Shapes) -> int:
@@ -227,26 +271,81 @@ def _gradient(dtype: str, windows: Windows) -> Lowering:
     largest = windows.mode == "max"
     average = windows.mode.startswith("average")
     names = ("out0", "in0", "in1", "in2") if largest else ("out0", "in0")
-    places = {"dx": 0, "x": 1, "out": 2, "dout": 3} if largest else {"dx": 0, "dout": 1}
-    operands = [f"    {n} = pointer(arrays, {k}, {dtype})" for n, k in places.items()]
+    called = ("dx", "x", "out", "dout") if largest else ("dx", "dout")
+    operands = [f"    {n} = pointer(arrays, {k}, {dtype})" for k, n in enumerate(called)]
+    operands.append(f"    work = pointer(arrays, {len(called)}, int8)")
     if not largest:
         operands.append("    x = out = dout")
-    value, accumulate = "dout[at]", "dx[place] += value"
-    if average:
-        value += f" / {dtype}(({literals['tall']}) * ({literals['broad']}))"
-    if largest:
-        accumulate = f"if x[place] == out[at]:\n{' ' * 28}{accumulate}"
+    (wh, ww), (sh, sw) = windows.ws, windows.stride
+    prepare = TIMES_SHARES if average else COPY_BEST.format(**literals) if largest else ""
     source = GRADIENT.format(
-        sizes=read_sizes(("_ h w", "_ _ _"), *[("_ _ _", "_ _ _")] * largest, ("_ oh ow", "_ _ _")),
+        sizes=read_sizes(
+            ("_ h w", "_ _ _"), *[("_ _ _", "_ _ _")] * largest, ("_ oh ow", "_ _ _"),
+            *[("_ _ _", "_ _ _")] * largest, ("work_bytes", ""),
+        ),
         operands="\n".join(operands),
-        divisor=windows.ws[0] * windows.ws[1] if average else 1,
+        divisor=wh * ww if average else 1,
         tiling=windows.ws == windows.stride and windows.pad == (0, 0),
-        tiled_columns=f"ow * {windows.ws[1]} <= w" if average else "True",
-        value=value,
-        accumulate=" " * 24 + accumulate,
+        tiled_columns=f"ow * {ww} <= w" if average else "True",
+        far_row=(wh - 1) // sh,
+        far_column=(ww - 1) // sw,
+        shares=SHARES.format(**literals) if average else "",
+        prepare=prepare,
+        phases="\n".join(_phase_row(windows, literals, a) for a in range(sh)),
         **literals,
+    )  # fmt: skip
+
+    def workspace(shapes: Shapes) -> int:
+        (_, h, w), (_, oh, ow) = shapes["out0"], shapes[names[-1]]
+        broad = max(ow + (ww - 1) // sw, ceil_div(w + windows.pad[1], sw))
+        phase = max(oh + (wh - 1) // sh, ceil_div(h + windows.pad[0], sh)) * broad
+        margin = (wh - 1) // sh * broad + (ww - 1) // sw
+        return np.dtype(dtype).itemsize * (2 * (margin + phase) + 2 * sw * phase)
+
+    operand_names = (*names, "work")
+    return Lowering(
+        (Stage(source, operand_names, _extent, _chunk("out0"), workspace, names, _planes),)
     )
-    return Lowering((Stage(source, names, _extent, _chunk("out0")),))
+
+
+def _phase_row(windows: Windows, literals: Mapping[str, object], a: int) -> str:
+    """The lines that make dx in the image's lines that are a beyond a multiple of the stride.
+
+    Column c of the image is column c + padding of the padded one: phase b, u columns in.
+    """
+    (wh, ww), (sh, sw), (ph, pw) = windows.ws, windows.stride, windows.pad
+    dtype, size, largest = literals["dtype"], literals["size"], windows.mode == "max"
+    v = max(0, ceil_div(ph - a, sh))  # the first of these lines within the image
+    y = v * sh + a - ph
+    lines = [f"rows = (h - {y} + {sh - 1}) // {sh}", "if rows > 0:"]
+    starts = [divmod(pw + c, sw) for c in range(sw)]
+    for c, (u, b) in enumerate(starts if largest else ()):
+        place = f"parts + {b} * phase_size + ({v} * broad + {u}) * {size}"
+        image = f"address(x) + ((plane * h + {y}) * w + {c}) * {size}"
+        lines.append(
+            f"    apart({place}, broad, {image}, {sh} * w, 0, rows, (w - {c} + {sw - 1}) // {sw})"
+        )
+    for b in range(sw):
+        lines += [
+            f"    x{b} = pointer_in_at(parts + {b} * phase_size, {dtype})",
+            f"    d{b} = pointer_out_at(parts + {sw + b} * phase_size, {dtype})",
+            f"    for n in range({v} * broad, ({v} + rows) * broad):",
+            f"        total = {dtype}(0)",
+        ]
+        for i in range(a, wh, sh):
+            for j in range(b, ww, sw):
+                at = f"margin + n - {i // sh} * broad - {j // sw}"
+                term = f"from_g[{at}]"
+                if largest:
+                    term = f"select(x{b}[n] == from_best[{at}], {term}, {dtype}(0))"
+                lines.append(f"        total += {term}")
+        lines.append(f"        d{b}[n] = total")
+    sources = ", ".join(
+        f"parts + {sw + b} * phase_size + ({v} * broad + {u}) * {size}" for u, b in starts
+    )
+    goal = f"address(dx) + (plane * h + {y}) * w * {size}"
+    lines.append(f"    together({goal}, {sh} * w, {sources}, broad, rows, w)")
+    return "\n".join("        " + line for line in lines)
 
 
 def pool_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
@@ -279,4 +378,5 @@ def max_pool_grad_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
     source = SECOND.format(
         sizes=read_sizes(("_ oh ow", "_ _ _"), ("_ h w", "_ _ _")), **windows.literals(dtype)
     )
-    return Lowering((Stage(source, ("out0", "in0", "in1", "in2"), _extent, _chunk("in0")),))
+    names = ("out0", "in0", "in1", "in2")
+    return Lowering((Stage(source, names, _extent, _chunk("in0"), along=names, slices=_planes),))

@@ -23,6 +23,11 @@ class Stage:
     `extent`, `grain` and `workspace` take the concrete shapes by operand name and return the number
     of items, the items in a chunk, and the bytes of "work" each worker needs. They depend on the
     problem alone, never on the number of threads.
+
+    `along` names the operands of which items touch disjoint runs of the leading axis, and `slices`
+    how: (entries, items, length): every `entries` entries of that axis, of `length` in all, are
+    touched by `items` consecutive items and by no others; the last run may be shorter. Such stages
+    can run chunk by chunk with what comes before and after them (compile/chain.py).
     """
 
     source: str
@@ -30,6 +35,8 @@ class Stage:
     extent: Size
     grain: Size
     workspace: Size = nothing
+    along: tuple[str, ...] = ()
+    slices: Callable[[Shapes], tuple[int, int, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,13 @@ class Lowering:
 def ceil_div(a: int, b: int) -> int:
     """a / b rounded up."""
     return -(-a // b)
+
+
+def chunk_of(extent: int, total: int) -> int:
+    """Items in a chunk, of `extent` that share `total` multiply-adds: a chunk has 400,000 or more
+    of them, and there are at most 64 chunks."""
+    work = total // max(1, extent)
+    return max(1, ceil_div(400_000, work + 1), ceil_div(extent, 64))
 
 
 def read_sizes(*operands: tuple[str, str]) -> str:

@@ -28,6 +28,11 @@ class Tile:
         return self.lanes * self.vectors
 
     @property
+    def few_vectors(self) -> int:
+        """Vectors of a tile of 4 rows that needs as many registers."""
+        return self.rows * self.vectors // 4
+
+    @property
     def itemsize(self) -> int:
         """Bytes of an element."""
         return np.dtype(self.dtype).itemsize

@@ -91,28 +91,27 @@ def product_of(variable: Variable) -> Product:
     reach = REACH
     while stack:
         factor, is_below, order = stack.pop()
-        node = node_of(factor, *_PRODUCTS)
+        owner = factor.owner
+        row = None if owner is None else getattr(owner.op, "scalar_op", None)
         reach -= 1
-        if node is None or reach < 0:
-            owner = factor.owner
+        if owner is None or row not in _PRODUCTS or reach < 0:
             if order is None and owner is not None and isinstance(owner.op, DimShuffle):
                 if reach >= 0 and node_of(owner.inputs[0], *_PRODUCTS):
                     stack.append((owner.inputs[0], is_below, owner.op.new_order))
                     continue
-            if constant_value(factor) != 1:
+            if owner is not None or constant_value(factor) != 1:
                 (result.below if is_below else result.above).append(moved(factor, order))
             continue
-        row = node.op.scalar_op  # type: ignore[attr-defined]
-        first = (node.inputs[0], is_below, order)
+        first = (owner.inputs[0], is_below, order)
         if row is T.NEG:
             result.is_negative ^= True
             stack.append(first)
         elif row is T.INV:
-            stack.append((node.inputs[0], not is_below, order))
+            stack.append((owner.inputs[0], not is_below, order))
         elif row is T.SQR:
             stack += [first, first]
         else:
-            stack += [(node.inputs[1], is_below ^ (row is T.TRUE_DIV), order), first]
+            stack += [(owner.inputs[1], is_below ^ (row is T.TRUE_DIV), order), first]
     return result
 
 
@@ -153,7 +152,7 @@ def _quotients(node: Apply) -> Replacement:
                 above.append(T.sigmoid(opposite(x)))  # the form that 1 - sigmoid(x) takes
                 changed = True
                 break
-    for factor in list(above):
+    for factor in list(above) if product.below else ():
         if _is_probability(factor) and _remove(product.below, factor):
             _remove(above, factor)
             changed = True

@@ -3,10 +3,9 @@ def kernel(arrays, sizes, start, stop, worker):
     in1 = pointer_in(arrays, 1, float32)
     in2 = pointer_in(arrays, 2, float32)
     s0 = sizes[0]
-    s1 = sizes[1]
     for i0 in range(start, stop):
-        t2 = (i0 * s1)
-        for i1 in range(s1):
+        t2 = (i0 * s0)
+        for i1 in range(s0):
             t3 = (t2 + i1)
             t4 = in1[t3]
             t5 = in2[i1]

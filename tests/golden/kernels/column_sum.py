@@ -5,22 +5,22 @@ def kernel(arrays, sizes, start, stop, worker):
     s0 = sizes[0]
     s1 = sizes[1]
     s2 = sizes[2]
-    acc = pointer_at(address(work) + worker * 512, float64)
+    acc0 = pointer_at(address(work) + worker * 512 + 0, float64)
     block = start
     for item in range(start, stop):
         first = block * 64
-        last = min(first + 64, s0)
+        last = min(first + 64, s1)
         for r in range(first, last):
-            acc[r - first] = float64(0)
-        for r1 in range(0, s1):
-            t3 = (r1 * s0)
+            acc0[r - first] = float64(0)
+        for r1 in range(0, s0):
+            t3 = (r1 * s1)
             for r2 in range(first, last):
                 t4 = (t3 + r2)
                 t5 = in1[t4]
                 t6 = float64(t5)
-                acc[r2 - first] = acc[r2 - first] + t6
+                acc0[r2 - first] = acc0[r2 - first] + t6
         for i0 in range(first, last):
-            a7 = acc[i0 - first]
-            t8 = float32(a7)
-            out0[i0] = t8
+            t8 = acc0[i0 - first]
+            t9 = float32(t8)
+            out0[i0] = t9
         block += 1

@@ -6,55 +6,53 @@ def kernel(arrays, sizes, start, stop, worker):
     errors = pointer(arrays, 4, int64)
     s0 = sizes[0]
     s1 = sizes[1]
-    s2 = sizes[2]
-    t30 = in3[0]
-    t31 = float32(s2)
-    t32 = (t30 / t31)
-    t33 = (-t32)
+    t29 = in3[0]
+    t30 = float32(s1)
+    t31 = (t29 / t30)
+    t32 = (-t31)
     for i0 in range(start, stop):
-        t2 = (i0 * s1)
-        t4 = (i0 < s2)
-        a9 = float32(-1e999)
-        for r6 in range(0, s1):
+        t2 = (i0 * s0)
+        t4 = (i0 < s1)
+        a12 = float32(-1e999)
+        for r9 in range(0, s0):
+            t10 = (t2 + r9)
+            t11 = in1[t10]
+            a12 = maximum(a12, t11)
+        a16 = float32(0)
+        for r6 in range(0, s0):
             t7 = (t2 + r6)
             t8 = in1[t7]
-            a9 = maximum(a9, t8)
-        a17 = float32(0)
-        for r12 in range(0, s1):
-            t13 = (t2 + r12)
-            t14 = in1[t13]
-            t15 = (t14 - a9)
-            t16 = exp(t15)
-            a17 = a17 + t16
-        t19 = (s2 - i0)
-        t20 = min(t19, 1)
-        t21 = max(t20, 0)
-        a26 = int64(0)
-        for r22 in range(0, t21):
-            t23 = (i0 + r22)
-            t24 = in2[t23]
-            t25 = int64(t24)
-            if t25 < 0:
-                t25 += s1
-            if t25 < 0 or t25 >= s1:
+            t13 = (t8 - a12)
+            t14 = exp(t13)
+            out0[t7] = t14
+            a16 = a16 + t14
+        t18 = (s1 - i0)
+        t19 = min(t18, 1)
+        t20 = max(t19, 0)
+        a25 = int64(0)
+        for r21 in range(0, t20):
+            t22 = (i0 + r21)
+            t23 = in2[t22]
+            t24 = int64(t23)
+            if t24 < 0:
+                t24 += s0
+            if t24 < 0 or t24 >= s0:
                 errors[0] = 1
-                errors[1] = int64(t24)
-                errors[2] = s1
+                errors[1] = int64(t23)
+                errors[2] = s0
                 errors[3] = 0
-                t25 = 0
-            a26 = a26 + t25
-        a35 = float32(0)
-        for r34 in range(0, t21):
-            a35 = a35 + t33
-        for i1 in range(s1):
+                t24 = 0
+            a25 = a25 + t24
+        a34 = float32(0)
+        for r33 in range(0, t20):
+            a34 = a34 + t32
+        for i1 in range(s0):
             t3 = (t2 + i1)
-            t5 = in1[t3]
-            t10 = (t5 - a9)
-            t11 = exp(t10)
-            t18 = (t11 / a17)
-            t27 = (i1 == a26)
-            t28 = float32(t27)
-            t29 = (t18 - t28)
-            t36 = (t29 * a35)
-            t37 = select(t4 != 0, t36, float32(0.0))
-            out0[t3] = t37
+            t5 = out0[t3]
+            t17 = (t5 / a16)
+            t26 = (i1 == a25)
+            t27 = float32(t26)
+            t28 = (t17 - t27)
+            t35 = (t28 * a34)
+            t36 = select(t4 != 0, t35, float32(0.0))
+            out0[t3] = t36

@@ -3,11 +3,10 @@ def kernel(arrays, sizes, start, stop, worker):
     in1 = pointer_in(arrays, 1, float32)
     s0 = sizes[0]
     s1 = sizes[1]
-    s2 = sizes[2]
     for i0 in range(start, stop):
-        t1 = (i0 * s1)
-        t2 = (s2 - t1)
-        t3 = min(s1, t2)
+        t1 = (i0 * s0)
+        t2 = (s1 - t1)
+        t3 = min(s0, t2)
         t4 = max(t3, 0)
         a9 = float64(0)
         for r5 in range(0, t4):

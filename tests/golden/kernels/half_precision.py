@@ -2,7 +2,6 @@ def kernel(arrays, sizes, start, stop, worker):
     out0 = pointer_out(arrays, 0, float16)
     in1 = pointer_in(arrays, 1, float16)
     in2 = pointer_in(arrays, 2, int8)
-    s0 = sizes[0]
     t5 = in2[0]
     t6 = float32(t5)
     for i0 in range(start, stop):

@@ -3,7 +3,6 @@ def kernel(arrays, sizes, start, stop, worker):
     in1 = pointer_in(arrays, 1, int64)
     in2 = pointer_in(arrays, 2, int64)
     errors = pointer(arrays, 3, int64)
-    s0 = sizes[0]
     for i0 in range(start, stop):
         t1 = in1[i0]
         t2 = in2[i0]
