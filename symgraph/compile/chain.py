@@ -243,8 +243,8 @@ def _extend(chain: _Chain, waiting: deque[Link]) -> tuple[list[Link], list[Link]
 
 @dataclass(frozen=True)
 class Cut:
-    """A chain for concrete sizes: items of a chunk for each of its members, by number (those between
-    have nothing to do), and what part of the rows a chunk is: `chunk` of `units`."""
+    """A chain for concrete sizes: items of a chunk for each of its members, by number (those
+    between have nothing to do), and what part of the rows a chunk is: `chunk` of `units`."""
 
     items: dict[int, int]
     chunk: int
