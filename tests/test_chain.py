@@ -31,6 +31,8 @@ class Step:
     writes: tuple
     reads: tuple
     rows: Rows | None = field(default=None)
+    is_fallible: bool = False
+    overwrites: tuple = ()
 
     def touched(self):
         return [*self.writes, *self.reads]
@@ -70,6 +72,18 @@ def test_an_array_that_one_side_does_not_follow_parts_them():
     assert chains == []
     both_read = [step("a", "x", "w", "x"), step("b", "y", "w", "y")]
     assert chain.arrange(both_read)[1] == []  # nothing in common that both follow
+
+
+def test_no_shared_variable_changes_before_a_step_that_can_fail():
+    make, update = step("a", "g", "i", "gi"), step("u", "w", "g", "gw")
+    check = step("f", "e", "j")
+    check.is_fallible, update.overwrites = True, ("w",)
+    assert chain.arrange([make, check, update]) == ([check, make, update], [(1, 3)])
+    check.reads = ("g",)
+    assert chain.arrange([make, check, update]) == ([make, check, update], [])
+    check.reads = ("j",)
+    check.is_fallible = False
+    assert chain.arrange([make, check, update]) == ([make, update, check], [(0, 2)])
 
 
 ROOTS = "abcdefgh"

@@ -263,7 +263,12 @@ class Binder:
         members: list[Any] = self.plan.steps[at : at + len(steps)]
         alone = [(extent, grain) for *_, extent, grain, _ in steps]
         shares: list[tuple[int, int]] = []
-        for cut in chain.cut(members, value, lambda root: prod(bound.shapes[root]), alone):
+
+        def elements(root: Variable) -> int:
+            # A shared variable that is overwritten is found under its update's slot.
+            return prod(bound.shapes[root]) if root in bound.shapes else -1
+
+        for cut in chain.cut(members, value, elements, alone):
             first, last = min(cut.items), max(cut.items) + 1
             steps[first][6] = last - first
             idle = next((k for k in range(first, 0, -1) if alone[k - 1][0]), 0)

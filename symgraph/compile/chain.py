@@ -127,6 +127,13 @@ class Link(Protocol):
 
     rows: Rows | None
 
+    @property
+    def is_fallible(self) -> bool: ...
+
+    @property
+    def overwrites(self) -> tuple[Variable, ...]:
+        """Shared variables that it changes: nothing that can fail may come later."""
+
     def touched(self) -> list[Variable]: ...
 
     def written(self) -> list[Variable]: ...
@@ -195,13 +202,18 @@ class _Touched:
     def __init__(self) -> None:
         self.touched: set[Variable] = set()
         self.written: set[Variable] = set()
+        self.can_fail = self.overwrites = False
 
     def add(self, step: Link) -> None:
         self.touched.update(step.touched())
         self.written.update(step.written())
+        self.can_fail = self.can_fail or step.is_fallible
+        self.overwrites = self.overwrites or bool(step.overwrites)
 
     def is_independent_of(self, step: Link) -> bool:
         """Whether `step` and they may change places."""
+        if (self.can_fail and step.overwrites) or (self.overwrites and step.is_fallible):
+            return False
         return self.written.isdisjoint(step.touched()) and self.touched.isdisjoint(step.written())
 
 

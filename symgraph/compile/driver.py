@@ -42,8 +42,8 @@ class Program:
     all of as many chunks as this or of none, run chunk by chunk: the first chunk of each, then the
     second of each (docs/decisions/005); 0 or 1 is the step alone. An operand with a share is memory
     for a chunk alone: `share` bytes, rounded up to 64, for each worker; the kernel finds its chunk
-    there as if all chunks lay one after the other. Raises ValueError for a vector of another dtype, shape or
-    layout.
+    there as if all chunks lay one after the other. Raises ValueError for a vector of another dtype,
+    shape or layout.
     """
 
     def __init__(

@@ -15,7 +15,9 @@ from typing import Any
 
 from symgraph import expr as E
 from symgraph.compile import chain, library
-from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work, contiguous
+from symgraph.compile.fuse import (
+    Fused, Kernel, Library, Sink, Work, contiguous, is_contiguous
+)  # fmt: skip
 from symgraph.compile.host import leaves
 from symgraph.compile.kernel import lower
 from symgraph.compile.nest import Layout, LoopNest
@@ -103,8 +105,13 @@ class LibraryRows:
     @property
     def roots(self) -> frozenset[Variable]:
         """The arrays that are followed."""
-        named = [self.places[name] for name in self.call.stage.along]
-        return frozenset(root for root, offset in named if offset is E.ZERO)
+        operands = self.call.operands
+        return frozenset(
+            self.places[name][0]
+            for name in self.call.stage.along
+            if self.places[name][1] is E.ZERO
+            and is_contiguous(operands.shapes[name], operands.strides[name])
+        )
 
     def host(self) -> list[Expr]:
         """Nothing that the step itself does not ask for."""
@@ -153,10 +160,17 @@ class Step:
     library: LibraryStage | None = None
     loops: LoopNest | None = None
     rows: chain.Rows | None = None
+    overwrites: tuple[Variable, ...] = ()  # shared variables whose memory it may write to
+
+    @property
+    def is_fallible(self) -> bool:
+        """Whether it may meet data that it must refuse."""
+        return any(root == ERRORS for root, _ in self.operands if isinstance(root, str))
 
     def touched(self) -> list[Variable]:
         """The roots of the memory that it reads or writes."""
-        return [root for root, _ in self.operands if isinstance(root, Variable)]
+        own = [root for root, _ in self.operands if isinstance(root, Variable)]
+        return [*self.overwrites, *own]
 
     def written(self) -> list[Variable]:
         """The roots of the memory that it writes: its first operands."""
@@ -164,7 +178,8 @@ class Step:
             names = self.library.stage.operands
             return self.touched()[: sum(not name.startswith(("in", "work")) for name in names)]
         assert self.loops is not None
-        return self.touched()[: len({operand for operand, _, _ in self.loops.stores})]
+        count = len({operand for operand, _, _ in self.loops.stores})
+        return self.touched()[: len(self.overwrites) + count]
 
     def host(self) -> list[Expr]:
         """Every host expression that binding this step needs."""
@@ -247,6 +262,7 @@ class _Planner:
         self.temporaries: dict[Variable, Shape] = {}
         self.scratch: dict[Variable, Scratch] = {}
         self.unsized: set[Variable] = set()
+        self.in_place: dict[Variable, Variable] = {}
         self.steps: list[Step | PythonStep] = []
 
     # -- memory -----------------------------------------------------------------------------------
@@ -290,19 +306,15 @@ class _Planner:
     def run(self) -> Plan:
         work = list(self.fused.work)
         commits, late_updates = self.order_commits()
-        in_place = {k.stores[0][0]: self.updates[k.stores[0][0]] for k in commits}
-        for item in work:
-            self.add(item)
-        chains = self.chain()
-        for item in [*late_updates, *commits]:
+        self.in_place = {k.stores[0][0]: _target(self.updates[k.stores[0][0]]) for k in commits}
+        for item in [*work, *late_updates, *commits]:
             self.add(item)
         segments, late = self.segment()
-        if len(segments) > 1:
-            chains = []
-        shared = {slot: _target(sink) for slot, sink in in_place.items()}
+        # what a later segment finds wrong must find no shared variable changed
+        chains = self.chain() if len(segments) == 1 else []
         return Plan(
             self.steps, segments, chains, self.temporaries, self.scratch, self.unsized, self.slots,
-            shared, late, self.layouts, self.sizes,
+            self.in_place, late, self.layouts, self.sizes,
         )  # fmt: skip
 
     def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
@@ -371,6 +383,9 @@ class _Planner:
             printed.source, operands, list(printed.sizes), nest.nodes, printed.extent,
             printed.grain, printed.workspace, loops=nest,
             rows=None if printed.workspace else chain.loop_rows(nest),
+            overwrites=tuple(
+                self.in_place[o.root] for o, _, _ in nest.stores if o.root in self.in_place
+            ),
         )  # fmt: skip
 
     def add_library(self, item: Library) -> None:

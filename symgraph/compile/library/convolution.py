@@ -228,8 +228,9 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
         n, row_blocks = shapes["in1"][0], ceil_div(shapes["in1"][2], panel(shapes)[2])
-        images, rest = divmod(split(shapes)[1], max(1, row_blocks))
-        return (n, extent(shapes), n) if rest else (images, geometry.groups * panel(shapes)[1], n)
+        share, items = split(shapes)[1], geometry.groups * panel(shapes)[1]
+        whole = row_blocks > 0 and share % row_blocks == 0
+        return (share // row_blocks, items, n) if whole else (n, extent(shapes), n)
 
     direct = Stage(
         source, ("tmp1", "in0", "in1", "work"), extent, grain, workspace, ("in0", "in1"), slices

@@ -88,10 +88,11 @@ def forward(
 
     def suits(shapes: Shapes) -> bool:
         (n, o, _, ow), (_, c, kh, kw) = shapes["out0"], shapes["in1"]
-        # Short sums do not pay for putting back the output, nor long rows for taking the images.
-        if not _nearly_full(n, images) or c * kh * kw < SHORT or ow >= LONG * tile.lanes:
+        # Short sums do not pay for putting back the output, nor long rows for taking the images;
+        # filters of one tap are a product of matrices that lie as they should.
+        if not _nearly_full(n, images) or ow >= LONG * tile.lanes:
             return False
-        if kh * kw == 1:  # a product of matrices as they lie
+        if c * kh * kw < SHORT or kh * kw == 1:
             return False
         most, height, width = band(shapes)
         moved, multiplied = height * width, most * ow * kh * kw * o // geometry.groups
