@@ -16,7 +16,13 @@ from typing import Any
 from symgraph import expr as E
 from symgraph.compile import chain, library
 from symgraph.compile.fuse import (
-    Fused, Kernel, Library, Sink, Work, contiguous, is_contiguous
+    Fused,
+    Kernel,
+    Library,
+    Sink,
+    Work,
+    contiguous,
+    is_contiguous,
 )  # fmt: skip
 from symgraph.compile.host import leaves
 from symgraph.compile.kernel import lower

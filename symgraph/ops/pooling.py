@@ -163,10 +163,11 @@ class _Pooling(Op):
     def _library_call(self, node: Apply, ctx: Context) -> LibraryCall:
         params = {"ws": self.ws, "stride": self.stride, "pad": self.pad, "mode": self.mode}
         arrays = self._arrays(node)
-        shapes = {"out0": self.infer_shape(node, ctx)[0]}
+        results = self.infer_shape(node, ctx)
+        shapes = {f"out{i}": shape for i, shape in enumerate(results)}
         shapes |= {f"in{i}": ctx.shape(v) for i, v in enumerate(arrays)}
         flat = {n: (E.product(s[:-2]), *s[-2:]) for n, s in shapes.items()}  # type: ignore[index]
-        dtype: str = arrays[0].type.dtype
+        dtype: str = node.outputs[0].type.dtype
         return LibraryCall(self.kernel_name, dtype, params, arrays, flat)
 
     def _taps(

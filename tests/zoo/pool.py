@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 import symgraph.tensor as T
+from symgraph.ops.pool_marks import MaxPoolMarks, MaxPoolMarksGrad
 from symgraph.tensor.signal.downsample import max_pool_2d
 from symgraph.tensor.signal.pool import max_pool_2d_same_size, pool_2d
 from tests.zoo.case import Case, Failure, In
 
 X = In((2, 3, 7, 6))
+MARKED = MaxPoolMarks("max", True, (2, 2), (2, 2), (0, 0))
 MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
 
 
@@ -141,6 +143,26 @@ CASES = [
            partial(second_order_by_hand, mode=mode), rtol=1e-5) for mode in MODES),
     Case("pool_same_size", partial(max_pool_2d_same_size, patch_size=(2, 3)), (X,),
          lambda x: np.where(_spread(pool(x, (2, 3)), x.shape, (2, 3)) == x, x, 0)),
+    # the gradient goes by marks where the image is computed and used for nothing else
+    *(Case(f"pool_of_computed_{ws[0]}x{ws[1]}",
+           lambda x, ws=ws: pool_2d(x * 2, ws, ignore_border=True), (In((2, 3, 9, 38)),),
+           lambda x, ws=ws: pool(x * 2, ws)) for ws in ((2, 2), (3, 2), (2, 4), (1, 3), (8, 1))),
+    Case("pool_of_computed_whole", lambda x: pool_2d(x * 2, (2, 2), ignore_border=True),
+         (In((3, 2, 4, 70)),), lambda x: pool(x * 2, (2, 2))),
+    Case("pool_of_computed_float32", lambda x: T.grad(
+             (pool_2d(x * 2, (2, 2), ignore_border=True) ** 2).sum(), x),
+         (In((3, 2, 4, 24), "float32"),), lambda x: _squares(x), rtol=1e-6),
+    Case("pool_of_computed_ties", lambda x: T.grad(
+             pool_2d(x * 2, (2, 2), ignore_border=True).sum(), x),
+         (In(values=[[1.0, 1.0, np.nan, 2.0], [1.0, 0.0, -np.inf, 0.0]]),),
+         lambda x: np.array([[2.0, 2.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]]), grad=()),
+    Case("pool_marks", lambda x: MARKED(x)[1],
+         (In(values=[[1.0, 1.0, np.nan, 2.0, 9.0], [1.0, 0.0, -np.inf, 0.0, 9.0]]),),
+         lambda x: np.array([[7, 0]], "uint8"), grad=(), dtype="uint8"),
+    Case("pool_marks_grad",
+         lambda x, marks, g: MaxPoolMarksGrad("max", True, (2, 2), (2, 2), (0, 0))(x, marks, g),
+         (In((2, 5)), In(values=[[7, 8]], dtype="uint8"), In(values=[[3.0, 4.0]])),
+         lambda x, marks, g: _from_marks(x, marks, g), grad=()),
     # 0.6 to 0.8: partial windows are the default
     Case("downsample", lambda x: max_pool_2d(x, (2, 2)), (X,), partial(pool, ignore=False)),
     Case("downsample_ignore", lambda x: max_pool_2d(x, ds=(2, 2), ignore_border=True, st=(1, 1)),
@@ -150,6 +172,23 @@ CASES = [
          (In(values=np.random.RandomState(1).rand(3, 2, 5, 5)),),
          lambda x: np.array([[0.72032449, 0.39676747], [0.6852195, 0.87811744]]), rtol=1e-7),
 ]  # fmt: skip
+
+
+def _squares(x: np.ndarray) -> np.ndarray:
+    """The gradient of the sum of squares of the maxima of 2 x, windows 2 by 2."""
+    best = pool(2 * x, (2, 2))
+    return np.where(_spread(best, x.shape, (2, 2)) == 2 * x, 8 * x, 0).astype(x.dtype)
+
+
+def _from_marks(x: np.ndarray, marks: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """What each element of windows 2 by 2 gets of g."""
+    assert marks.shape == g.shape == (x.shape[0] // 2, x.shape[1] // 2)
+    out = np.zeros(x.shape)
+    for at in np.ndindex(*marks.shape):
+        for k in range(4):
+            if marks[at] >> k & 1:
+                out[2 * at[0] + k // 2, 2 * at[1] + k % 2] = g[at]
+    return out
 
 
 def _spread(y: np.ndarray, shape: tuple[int, ...], ws: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 
 from .convolution import conv2d, conv2d_grad_inputs, conv2d_grad_weights
 from .gemm import batched_dot, gemm
-from .pooling import max_pool_grad, max_pool_grad_grad, pool, pool_grad
+from .pooling import (
+    max_pool_grad,
+    max_pool_grad_grad,
+    max_pool_marks,
+    max_pool_marks_grad,
+    pool,
+    pool_grad,
+)
 from .stage import Lowering, Shapes, Stage
 
 __all__ = ["Lowering", "Shapes", "Stage", "lower", "names"]
@@ -26,6 +33,8 @@ BUILDERS = {
         pool_grad,
         max_pool_grad,
         max_pool_grad_grad,
+        max_pool_marks,
+        max_pool_marks_grad,
     )
 }
 

@@ -216,6 +216,56 @@ def window_block(dtype: str, lanes: int, mode: str, taps: int, step: int) -> Any
 
 
 @functools.cache
+def mark_block(dtype: str, lanes: int, height: int, width: int) -> Any:
+    """`mark(out, marks, x, x_row, rows, count)`: maxima of tiling windows, and where they are.
+
+    Windows of `height` by `width` (at most 8 elements) tile an image with lines `x_row` apart;
+    there are `rows` rows of `count` of them, contiguous in `out`. Bit i * width + j of a mark is
+    set where the element (i, j) of the window equals the maximum; NaN wins and equals nothing.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        out, marks, x, x_row, rows, count = args
+        emit, bytewise = Emitter(builder, dtype, lanes), Emitter(builder, "uint8", lanes)
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
+        lines = builder.mul(x_row, I64(height))
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            rest = builder.sub(count, at)
+            inside = emit.mask(rest)
+
+            def row(r: Value, goal: Value, mark: Value, origin: Value) -> list[Value]:
+                seen = []
+                for i in range(height):
+                    line = emit.offset(origin, builder.mul(x_row, I64(i)))
+                    seen += emit.load_apart(line, width, rest)
+                best = functools.reduce(emit.maximum, seen)
+                bits = bytewise.zero
+                for k, value in enumerate(seen):
+                    equal = builder.fcmp_ordered("==", value, best)
+                    bit = ir.Constant(bytewise.vector, [1 << k] * lanes)
+                    bits = builder.or_(bits, builder.select(equal, bit, bytewise.zero))
+                emit.store(best, goal, inside)
+                bytewise.store(bits, mark, inside)
+                return [emit.offset(goal, count), builder.add(mark, count),
+                        emit.offset(origin, lines)]  # fmt: skip
+
+            first = emit.offset(x, builder.mul(at, I64(width)))
+            emit.loop(rows, [emit.offset(out, at), builder.add(marks, at), first], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"mark_{height}x{width}_{dtype}_{lanes}"
+        emitter.builder.call(own_function(emitter.builder, name, 6, block), args)
+
+    return vector_function("mark", dtype, lanes, 6, emit_call)
+
+
+@functools.cache
 def spread_block(
     dtype: str, lanes: int, mode: str, height: int, width: int, divisor: int = 1
 ) -> Any:
@@ -223,12 +273,14 @@ def spread_block(
 
     Windows of `height` by `width` tile an image with lines `x_row` apart; window row r is at line
     r * height. The first `count` columns of the image get dout / divisor of their window: "sum"
-    always, "max" where x equals out, and 0 elsewhere.
+    always, "max" where x equals out, and 0 elsewhere; "marks" where out, which holds the marks of
+    mark_block then, says so (x is not read).
     """
 
     def block(builder: ir.IRBuilder, *args: Value) -> None:
         dx, x, x_row, out, dout, out_row, rows, count = args
         emit = Emitter(builder, dtype, lanes)
+        marks = Emitter(builder, "uint8", lanes)
         windows = builder.sdiv(builder.add(count, I64(width - 1)), I64(width))
         shift = I64(lanes.bit_length() - 1)
         vectors = builder.ashr(builder.add(windows, I64(lanes - 1)), shift)
@@ -250,16 +302,23 @@ def spread_block(
                     gradient = builder.fdiv(gradient, whole)
                 if mode == "max":
                     best = emit.load(emit.offset(out, place), inside)
+                if mode == "marks":
+                    best = marks.load(builder.add(out, place), inside)
                 line = builder.add(builder.mul(builder.mul(r, x_row), I64(height)), first)
                 for s in range(width):
                     picks = [(s * lanes + i) // width for i in range(lanes)]
                     wide = emit.shuffle(gradient, gradient, picks)
-                    if mode == "max":
+                    if mode != "sum":
                         most = emit.shuffle(best, best, picks)
                     for i in range(height):
                         shift = builder.add(builder.mul(x_row, I64(i)), I64(s * lanes))
                         shift = builder.add(line, shift)
                         value = wide
+                        if mode == "marks":
+                            bits = [1 << i * width + (s * lanes + n) % width for n in range(lanes)]
+                            bit = builder.and_(most, ir.Constant(marks.vector, bits))
+                            chosen = builder.icmp_unsigned("!=", bit, marks.zero)
+                            value = builder.select(chosen, wide, emit.zero)
                         if mode == "max":
                             here = emit.load(emit.offset(x, shift), masks[s])
                             equal = builder.fcmp_ordered("==", here, most)

@@ -122,6 +122,17 @@ class Emitter:
         name = f"llvm.masked.gather.{self.suffix}.v{lanes}p0"
         return self.call(name, self.vector, places, I32(self.itemsize), self.mask(count), self.zero)
 
+    def load_apart(self, address: Value, step: int, count: Value) -> list[Value]:
+        """The first `count` groups of `step` elements: all first ones, all second ones, ..."""
+        builder, lanes = self.builder, self.lanes
+        if step == 2:
+            reach = builder.mul(count, I64(2))
+            low = self.load(address, self.mask(reach))
+            beyond = self.mask(builder.sub(reach, I64(lanes)))
+            high = self.load(self.offset(address, I64(lanes)), beyond)
+            return [self.shuffle(low, high, range(j, 2 * lanes, 2)) for j in range(2)]
+        return [self.load_strided(self.offset(address, I64(j)), step, count) for j in range(step)]
+
     def add(self, a: Value, b: Value) -> Value:
         """a + b."""
         return self.builder.fadd(a, b) if self.floating else self.builder.add(a, b)

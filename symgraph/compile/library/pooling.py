@@ -146,6 +146,49 @@ COPY_BEST = """\
         out_place = address(out) + plane * oh * ow * {size}
         copy(best_place + margin * {size}, broad, out_place, ow, oh, ow)"""
 
+MARKS = """\
+# Max pooling that marks where the maxima are, {dtype}: {text}.
+from symgraph.compile.library.blocks import mark_block
+
+mark = mark_block("{dtype}", {lanes}, {wh}, {ww})
+
+
+def kernel(arrays, sizes, start, stop, worker):
+{sizes}
+    out, marks = address(pointer(arrays, 0, {dtype})), address(pointer(arrays, 1, uint8))
+    image = address(pointer(arrays, 2, {dtype}))
+    step = 1
+    if oh * {wh} == h:
+        step = stop - start  # window rows of all planes follow one another
+    for plane in range(start, stop, step):
+        at = plane * oh * ow
+        source = image + plane * h * w * {size}
+        mark(out + at * {size}, marks + at, source, w, step * oh, ow)
+"""
+
+MARKS_GRADIENT = """\
+# Gradient of max pooling by its marks, {dtype}: {text}.
+from symgraph.compile.library.blocks import spread_block, zero_block
+
+spread = spread_block("{dtype}", {lanes}, "marks", {wh}, {ww})
+zero = zero_block("{dtype}", {lanes})
+
+
+def kernel(arrays, sizes, start, stop, worker):
+{sizes}
+    dx, marks = address(pointer(arrays, 0, {dtype})), address(pointer(arrays, 1, uint8))
+    grads = address(pointer(arrays, 2, {dtype}))
+    if oh * {wh} < h or ow * {ww} < w:
+        place = dx + start * h * w * {size}
+        zero(place, 0, place, 0, 1, (stop - start) * h * w)
+    step = 1
+    if oh * {wh} == h:
+        step = stop - start  # window rows of all planes follow one another
+    for plane in range(start, stop, step):
+        image, at = dx + plane * h * w * {size}, plane * oh * ow
+        spread(image, image, w, marks + at, grads + at * {size}, ow, step * oh, ow * {ww})
+"""
+
 SECOND = """\
 # Sum over each window of v where x is the window's maximum, {dtype}: {text}.
 
@@ -365,6 +408,44 @@ def max_pool_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
     its window's maximum receives the full gradient; overlapping windows accumulate.
     """
     return _gradient(dtype, Windows.read({**params, "mode": "max"}))
+
+
+def max_pool_marks(dtype: str, params: Mapping[str, object]) -> Lowering:
+    """out0 (L, OH, OW) = in0 (L, H, W) reduced to the maxima of windows that tile it, and out1, in
+    uint8, the marks: ops/pool_marks.py. Windows are whole and have at most 8 elements.
+    """
+    windows = _marked(dtype, params)
+    source = MARKS.format(
+        sizes=read_sizes(("_ oh ow", "_ _ _"), ("_ _ _", "_ _ _"), ("_ h w", "_ _ _")),
+        **windows.literals(dtype),
+    )
+    names = ("out0", "out1", "in0")
+    return Lowering((Stage(source, names, _extent, _chunk("in0"), along=names, slices=_planes),))
+
+
+def max_pool_marks_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
+    """out0 (L, H, W) = gradient of max pooling; in0: the marks, uint8, in1: the gradient by the
+    pooled image, both (L, OH, OW). As for `max_pool_marks`; 0 where no window reaches.
+    """
+    windows = _marked(dtype, params)
+    source = MARKS_GRADIENT.format(
+        sizes=read_sizes(("_ h w", "_ _ _"), ("_ oh ow", "_ _ _")), **windows.literals(dtype)
+    )
+    names = ("out0", "in0", "in1")
+
+    def extent(shapes: Shapes) -> int:
+        return shapes["out0"][0] if prod(shapes["out0"]) else 0
+
+    return Lowering((Stage(source, names, extent, _chunk("out0"), along=names, slices=_planes),))
+
+
+def _marked(dtype: str, params: Mapping[str, object]) -> Windows:
+    windows = Windows.read({**params, "mode": "max"})
+    if dtype not in FLOATS:
+        raise ValueError(f"marks are for float32 and float64, not {dtype}")
+    if windows.stride != windows.ws or windows.pad != (0, 0) or prod(windows.ws) > 8:
+        raise ValueError(f"marks are for whole windows side by side, of 8 elements, not {windows}")
+    return windows
 
 
 def max_pool_grad_grad(dtype: str, params: Mapping[str, object]) -> Lowering:

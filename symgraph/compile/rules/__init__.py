@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from symgraph.compile.rules.algebra import ALGEBRA
 from symgraph.compile.rules.canonical import CANONICAL
 from symgraph.compile.rules.crossentropy import CROSSENTROPY
+from symgraph.compile.rules.marks import mark_maxima
 from symgraph.compile.rules.products import PRODUCTS
 from symgraph.compile.rules.stability import STABILITY
 from symgraph.graph import Variable
@@ -64,4 +65,5 @@ def rewrite_graph(outputs: Sequence[Variable], level: str) -> list[Variable]:
 
     RewriteError if a rule fails or rewriting does not come to an end.
     """
-    return Rewriter(LEVELS[level]).rewrite(outputs)
+    rewritten = Rewriter(LEVELS[level]).rewrite(outputs)
+    return mark_maxima(rewritten) if level == "fast_run" else rewritten
