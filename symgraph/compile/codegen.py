@@ -14,18 +14,19 @@ that needs no Python: a kernel never allocates and never raises (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, compiler
+from numba.core import compiler
 from numba.core.codegen import CPUCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from symgraph.compile import loopfacts, native
+from symgraph.compile.helpers import Collector
 
 KERNEL_ARGUMENTS = (
     types.CPointer(types.voidptr),
@@ -34,25 +35,6 @@ KERNEL_ARGUMENTS = (
     types.int64,
     types.int64,
 )
-
-
-class _Collector(CPUCodeLibrary):
-    """A code library that keeps the lowered module instead of optimising it on its own."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(cpu_target.target_context.codegen(), name)
-        self.modules: list[ir.Module] = []
-
-    @property
-    def linked(self) -> Sequence[CPUCodeLibrary]:
-        return self._linking_libraries
-
-    def add_ir_module(self, ir_module: ir.Module) -> None:
-        self.modules.append(ir_module)
-
-    def add_linking_library(self, library: CPUCodeLibrary) -> None:
-        library._ensure_finalized()
-        self._linking_libraries.append(library)
 
 
 def warm_up() -> None:
@@ -73,7 +55,7 @@ def lower(
     cpu_target.options.parse_as_flags(flags, {"nopython": True, **options})
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.nrt = False
-    collector = _Collector(symbol)
+    collector = Collector(symbol)
     with global_compiler_lock:
         warm_up()
         result = compiler.compile_extra(
@@ -90,15 +72,9 @@ def lower(
         _export(module, result.fndesc, arguments, symbol)
         for defined in module.functions:
             _mark_loops(defined)
-        linked = _parse(str(module))
+        linked = collector.module()
         _link(linked, collector.linked)
     return linked
-
-
-def _parse(text: str) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(cgutils.normalize_ir_text(text))
-    module.verify()
-    return module
 
 
 def _export(
@@ -152,7 +128,7 @@ def _link(module: llvm.ModuleRef, libraries: Iterable[CPUCodeLibrary]) -> None:
     pending = list(libraries)
     while missing := _undefined(module):
         for library in pending:
-            source = library._get_module_for_linking()
+            source = _module(library)
             if any(f.name in missing and not f.is_declaration for f in source.functions):
                 module.link_in(source, preserve=True)
                 pending.remove(library)
@@ -160,6 +136,10 @@ def _link(module: llvm.ModuleRef, libraries: Iterable[CPUCodeLibrary]) -> None:
                 break
         else:
             return
+
+
+def _module(library: CPUCodeLibrary) -> llvm.ModuleRef:
+    return library.module() if isinstance(library, Collector) else library._get_module_for_linking()
 
 
 def _undefined(module: llvm.ModuleRef) -> set[str]:
