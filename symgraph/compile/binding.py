@@ -18,7 +18,8 @@ import numpy as np
 from symgraph.compile import cache, chain, driver
 from symgraph.compile.arena import Lifetime, arrange
 from symgraph.compile.host import compile_host, decided, leaves
-from symgraph.compile.plan import ERRORS, WORKSPACE, Plan, PythonStep, Step
+from symgraph.compile.plan import Plan
+from symgraph.compile.steps import ERRORS, WORKSPACE, PythonStep, Step
 from symgraph.expr import Check, Const, Expr
 from symgraph.graph import Constant, Variable
 

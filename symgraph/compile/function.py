@@ -332,7 +332,7 @@ class Function:
 
     def kernels(self) -> list[KernelInfo]:
         """The kernels in order: what each computes, its printed source, the nodes fused into it."""
-        from symgraph.compile.plan import PythonStep
+        from symgraph.compile.steps import PythonStep
 
         infos = []
         for position, step in enumerate(self._compiled.plan.steps):

@@ -19,7 +19,8 @@ from symgraph.compile import driver
 from symgraph.compile.arena import Arena
 from symgraph.compile.binding import Binder, Bound, Tables, address, empty
 from symgraph.compile.host import compile_host
-from symgraph.compile.plan import WORKSPACE, Plan, PythonStep, Step, dense_strides
+from symgraph.compile.plan import Plan
+from symgraph.compile.steps import WORKSPACE, PythonStep, Step, dense_strides
 from symgraph.errors import explain
 from symgraph.graph import Apply, Variable
 from symgraph.types import DISCRETE

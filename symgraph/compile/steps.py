@@ -1,0 +1,208 @@
+"""The steps of a plan: what binding needs to know of each, whatever it runs.
+
+A step knows its operands (where they lie, as host expressions), its sizes, how many items it has
+and in which chunks, and which arrays its items follow (chain.py). Library stages work theirs out
+from concrete shapes; printed loops have expressions for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from symgraph import expr as E
+from symgraph.compile import chain, library
+from symgraph.compile.fuse import is_contiguous
+from symgraph.compile.nest import Layout, LoopNest
+from symgraph.expr import Expr
+from symgraph.graph import Apply, Shape, Variable
+
+ERRORS, WORKSPACE = "errors", "workspace"  # operands that are no variable's
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """A library kernel's temporary: `size` gives its shape from the operands' concrete shapes."""
+
+    name: str
+    size: Callable[[library.Shapes], tuple[int, ...]]
+    shapes: dict[str, Shape]
+
+
+@dataclass(eq=False)
+class LibraryOperands:
+    """Shapes and strides of a library call's operands and temporaries, by name; for all stages."""
+
+    shapes: dict[str, Shape]
+    strides: dict[str, Shape]
+    temporaries: Mapping[str, tuple[str, Callable[[library.Shapes], tuple[int, ...]]]]
+    latest: tuple[Mapping[Expr, int], dict[str, tuple[int, ...]], dict[str, list[int]]] | None = (
+        None
+    )
+
+    def concrete(
+        self, value: Mapping[Expr, int]
+    ) -> tuple[dict[str, tuple[int, ...]], dict[str, list[int]]]:
+        """Shapes, and shapes followed by strides, by name; worked out once per binding."""
+        if self.latest is None or self.latest[0] is not value:
+            shapes = {n: tuple([value[e] for e in s]) for n, s in self.shapes.items()}
+            for name, (_, size) in self.temporaries.items():
+                shapes[name] = tuple(size(shapes))
+            sizes = {}
+            for name, shape in shapes.items():
+                strides = dense = dense_strides(shape)
+                if name in self.strides:
+                    # the stride of an axis of size 1 says nothing: give a sensible one
+                    given = [value[e] for e in self.strides[name]]
+                    strides = tuple(
+                        [d if n == 1 else s for n, s, d in zip(shape, given, dense, strict=True)]
+                    )
+                sizes[name] = [*shape, *strides]
+            self.latest = value, shapes, sizes
+        return self.latest[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryStage:
+    """One stage of a library kernel."""
+
+    stage: library.Stage
+    operands: LibraryOperands
+
+    def host(self) -> list[Expr]:
+        """What its sizes are computed from."""
+        both = (*self.operands.shapes.values(), *self.operands.strides.values())
+        return [e for shape in both for e in shape]
+
+    def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
+        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes; the last of the
+        sizes is for the latter, where the stage has a workspace."""
+        stage = self.stage
+        shapes, sizes = self.operands.concrete(value)
+        numbers = [n for name in stage.operands if name != "work" for n in sizes[name]]
+        if "work" in stage.operands:
+            numbers.append(0)
+        return numbers, stage.extent(shapes), stage.grain(shapes), stage.workspace(shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryRows:
+    """How a stage's items follow the leading axis of the operands that it names (chain.Rows)."""
+
+    call: LibraryStage
+    places: Mapping[str, tuple[Variable, Expr]]
+
+    @property
+    def roots(self) -> frozenset[Variable]:
+        """The arrays that are followed."""
+        operands = self.call.operands
+        return frozenset(
+            self.places[name][0]
+            for name in self.call.stage.along
+            if self.places[name][1] is E.ZERO
+            and is_contiguous(operands.shapes[name], operands.strides[name])
+        )
+
+    def host(self) -> list[Expr]:
+        """Nothing that the step itself does not ask for."""
+        return []
+
+    def slices(
+        self, value: Mapping[Expr, int], shared: Mapping[Variable, int], extent: int
+    ) -> chain.Slices | None:
+        """As chain.Rows says: arrays in `shared` must be whole and dense."""
+        call = self.call
+        assert call.stage.slices is not None
+        shapes, sizes = call.operands.concrete(value)
+        entries, items, length = call.stage.slices(shapes)
+        for name, (root, _) in self.places.items():
+            if root in shared:
+                shape = shapes[name]
+                dense = sizes[name] == [*shape, *dense_strides(shape)]
+                if not dense or shape[0] != length or prod(shape) != shared[root]:
+                    return None
+        return chain.Slices(entries, items, length)
+
+
+def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides, in elements, of a C-contiguous array of concrete shape."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+@dataclass(eq=False)
+class Step:
+    """One native step: its kernel's source, operands (root, offset) and host parameters.
+
+    A library stage computes its sizes, extent, grain and workspace from the concrete shapes.
+    """
+
+    source: str
+    operands: list[tuple[Variable | str, Expr]]
+    sizes: list[Expr]
+    nodes: list[Apply]
+    extent: Expr | None = None
+    grain: Expr | None = None
+    workspace: int = 0
+    library: LibraryStage | None = None
+    loops: LoopNest | None = None
+    rows: chain.Rows | None = None
+    overwrites: tuple[Variable, ...] = ()  # shared variables whose memory it may write to
+
+    @property
+    def is_fallible(self) -> bool:
+        """Whether it may meet data that it must refuse."""
+        return any(root == ERRORS for root, _ in self.operands if isinstance(root, str))
+
+    def touched(self) -> list[Variable]:
+        """The roots of the memory that it reads or writes."""
+        own = [root for root, _ in self.operands if isinstance(root, Variable)]
+        return [*self.overwrites, *own]
+
+    def written(self) -> list[Variable]:
+        """The roots of the memory that it writes: its first operands."""
+        if self.library is not None:
+            names = self.library.stage.operands
+            return self.touched()[: sum(not name.startswith(("in", "work")) for name in names)]
+        assert self.loops is not None
+        count = len({operand for operand, _, _ in self.loops.stores})
+        return self.touched()[: len(self.overwrites) + count]
+
+    def host(self) -> list[Expr]:
+        """Every host expression that binding this step needs."""
+        exprs = [offset for _, offset in self.operands] + list(self.sizes)
+        if self.extent is not None and self.grain is not None:
+            exprs += [self.extent, self.grain]
+        if self.rows is not None:
+            exprs += self.rows.host()
+        return exprs + (self.library.host() if self.library is not None else [])
+
+    def bind(self, value: Mapping[Expr, int]) -> tuple[list[int], int, int, int]:
+        """(sizes, extent, grain, workspace bytes per worker) for concrete sizes."""
+        if self.library is not None:
+            return self.library.bind(value)
+        assert self.extent is not None and self.grain is not None
+        sizes = [int(value[e]) for e in self.sizes]
+        return sizes, value[self.extent], value[self.grain], self.workspace
+
+
+@dataclass(eq=False)
+class PythonStep:
+    """A node that runs in Python; inputs are arrays of these layouts, results go to these roots."""
+
+    node: Apply
+    inputs: list[tuple[Variable, Layout, Shape]]
+    roots: list[Variable]
+
+    def touched(self) -> list[Variable]:
+        return [at.root for _, at, _ in self.inputs] + self.roots
+
+    def written(self) -> list[Variable]:
+        return self.roots
+
+    def host(self) -> list[Expr]:
+        return [e for _, at, shape in self.inputs for e in (*shape, at.offset, *at.strides)]
