@@ -16,7 +16,7 @@ from symgraph import expr as E
 from symgraph.compile.nest import LoopNest
 from symgraph.expr import Expr, Fold, Index, Load
 
-LANES = 64  # columns that are reduced together
+LANES = 256  # columns that are reduced together: a kilobyte of each row, for the sake of the pages
 KINDS = {"sum", "prod", "max", "min", "any", "all"}
 
 

@@ -5,11 +5,11 @@ def kernel(arrays, sizes, start, stop, worker):
     s0 = sizes[0]
     s1 = sizes[1]
     s2 = sizes[2]
-    acc0 = pointer_at(address(work) + worker * 512 + 0, float64)
+    acc0 = pointer_at(address(work) + worker * 2048 + 0, float64)
     block = start
     for item in range(start, stop):
-        first = block * 64
-        last = min(first + 64, s1)
+        first = block * 256
+        last = min(first + 256, s1)
         for r in range(first, last):
             acc0[r - first] = float64(0)
         for r1 in range(0, s0):
