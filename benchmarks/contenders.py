@@ -84,13 +84,14 @@ def settings(threads: int, caches: Path) -> dict[str, str]:
     """The environment variables of a worker: threads for every library, caches in one folder.
 
     Waiting is each library's own but for OpenBLAS, whose threads would spin for 30 ms after each
-    product, into the next contender's turn.
+    product, into the next contender's turn. Byte code is kept, as everywhere after an installation.
     """
     caches = caches.absolute()
     libraries = ("OMP", "MKL", "OPENBLAS", "NUMBA")
     return {
         **os.environ,
         **{f"{library}_NUM_THREADS": str(threads) for library in libraries},
+        "PYTHONDONTWRITEBYTECODE": "",
         "OPENBLAS_THREAD_TIMEOUT": "20",  # 2 ** 20 cycles
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "SYMGRAPH_CACHE": str(caches / "symgraph"),
