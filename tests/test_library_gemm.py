@@ -90,5 +90,45 @@ def test_a_large_b_is_packed_by_each_block(dtype: str) -> None:
     packing = lower("gemm", dtype, {}).stages[0]
     small = {"in0": (500, 784), "in1": (784, 500), "out0": (500, 500)}
     large = {"in0": (500, 4000), "in1": (4000, 4000), "out0": (500, 4000)}
-    few = {"in0": (20, 784), "in1": (784, 500), "out0": (20, 500)}
-    assert packing.extent(small) > 0 and packing.extent(large) == packing.extent(few) == 0
+    assert packing.extent(small) > 0 and packing.extent(large) == 0
+
+
+def strided(rng: np.random.Generator, shape: tuple[int, int], layout: str) -> np.ndarray:
+    """Random float32 numbers whose rows ("rows") or columns ("columns") or neither lie dense."""
+    rows, columns = shape
+    if layout == "columns":
+        return rng.standard_normal((columns, rows)).astype("float32").T
+    wide = rng.standard_normal((rows, columns * (2 if layout == "neither" else 1)))
+    return wide.astype("float32")[:, :: 2 if layout == "neither" else 1]
+
+
+@pytest.mark.parametrize("left", ("rows", "columns", "neither"))
+@pytest.mark.parametrize("right", ("rows", "columns", "neither"))
+@pytest.mark.parametrize(
+    "m, k, n",
+    (
+        (20, 784, 500), (1, 800, 500), (3, 900, 700), (24, 1000, 333),  # few rows
+        (500, 300, 10), (301, 70, 31), (40, 9000, 20), (6, 5, 5),  # no wider than a tile
+    ),
+)  # fmt: skip
+def test_thin_products_of_any_layout(m: int, k: int, n: int, left: str, right: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = strided(rng, (m, k), left), strided(rng, (k, n), right)
+    got = run("gemm", "float32", {}, (m, n), a, b)
+    want = a.astype("float64") @ b.astype("float64")
+    np.testing.assert_allclose(got, want, rtol=0, atol=3e-6 * k**0.5 * np.sqrt(np.log(m * n * k)))
+
+
+def test_a_sum_of_few_rows_is_cut_unless_adding_costs_more() -> None:
+    def parts(m: int, k: int, n: int) -> int:
+        lowering = lower("gemm", "float32", {})
+        shapes = {"in0": (m, k), "in1": (k, n), "out0": (m, n)}
+        first, second = lowering.stages
+        cut = lowering.temporaries["tmp0"][1](shapes)[0]
+        assert lowering.temporaries["tmp1"][1](shapes)[0] == 0  # B is read where it lies
+        assert first.extent(shapes) == cut and second.extent(shapes) == (m if cut else 1)
+        return cut
+
+    assert parts(20, 784, 500) == 8
+    assert parts(20, 60, 33) == 0
+    assert parts(1, 20, 50) == 0

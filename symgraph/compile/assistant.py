@@ -7,6 +7,7 @@ Where it cannot be started, or fails, everything is compiled here.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -112,9 +113,10 @@ def serve() -> None:
     """Compile what standard input asks for until it ends: the assistant's main function."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get among the answers
-    from symgraph.compile import cache, codegen
+    from symgraph.compile import cache, frontend
 
-    codegen.warm_up()
+    gc.disable()  # it ends soon, and what it makes stays
+    frontend.refresh()
     _send(answers, b"ready")
     with suppress(OSError, EOFError):
         while True:

@@ -65,7 +65,8 @@ class Binder:
         self, plan: Plan, inputs: Sequence[Variable], shared: Sequence[Variable], target: str
     ) -> None:
         self.plan, self.inputs, self.target = plan, list(inputs), target
-        built = iter(cache.build_all((step.source for step in plan.native_steps()), target))
+        sources = (step.source for step in plan.native_steps())
+        built = iter(cache.build_all(sources, target, before=driver.prepare))
         self.kernels = [next(built) if isinstance(s, Step) else None for s in plan.steps]
         self.sources = {v: k for k, v in enumerate([*inputs, *shared, *plan.late])}
         self._number_bases(shared)

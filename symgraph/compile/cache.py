@@ -39,6 +39,8 @@ OPTIONS: dict[str, Any] = {
 
 VOCABULARY_FILES = (
     "codegen",
+    "frontend",
+    "helpers",
     "native",
     "loopfacts",
     "arithmetic",
@@ -54,6 +56,7 @@ VOCABULARY_FILES = (
     "library/interleaved_tiles",
     "library/emit",
     "library/blocks",
+    "library/patches",
     "library/phases",
     "library/blocking",
 )
@@ -114,15 +117,25 @@ def build(source: str, target: str = "cpu", name: str = "kernel") -> Kernel:
     return build_all([source], target, name)[0]
 
 
-def build_all(sources: Iterable[str], target: str = "cpu", name: str = "kernel") -> list[Kernel]:
-    """`build` of each; where there is much to compile, a second process does half of it."""
+def build_all(
+    sources: Iterable[str],
+    target: str = "cpu",
+    name: str = "kernel",
+    before: Callable[[], object] | None = None,
+) -> list[Kernel]:
+    """`build` of each; where there is much to compile, a second process does half of it.
+
+    `before` is other work of this process that should be done while the second one starts.
+    """
     sources = list(sources)
     with _state.lock:
         new = [s for s in dict.fromkeys(sources) if (target, s) not in _state.kernels]
         if target == "python":
             made = (_interpret(source, name) for source in new)
         elif target == "cpu":
-            made = (Kernel(name, s, target, place) for s, place in _addresses(new, name).items())
+            made = (
+                Kernel(name, s, target, place) for s, place in _addresses(new, name, before).items()
+            )
         else:
             raise ValueError(f"unknown target {target!r}: expected 'cpu' or 'python'")
         _state.kernels.update({(target, kernel.source): kernel for kernel in made})
@@ -160,25 +173,31 @@ def load(source: str, compiler: Callable[[str], bytes], name: str) -> int:
         return address
 
 
-def _addresses(sources: Sequence[str], name: str) -> dict[str, int]:
+def _addresses(
+    sources: Sequence[str], name: str, before: Callable[[], object] | None
+) -> dict[str, int]:
     """The addresses of these kernels, found on disk or compiled."""
     places = {source: place for source in sources if (place := _find(source)) is not None}
     missing = [source for source in sources if source not in places]
     if missing:
-        begin = time.perf_counter()
+        begin, spent = time.perf_counter(), _state.statistics.seconds
         _state.to_compile = len(missing)
-        places |= _compile_all(missing, name)
-        _state.statistics.seconds += time.perf_counter() - begin
+        places |= _compile_all(missing, name, before)  # `before` may have counted its own seconds
+        _state.statistics.seconds = spent + time.perf_counter() - begin
     return places
 
 
-def _compile_all(sources: Sequence[str], name: str) -> dict[str, int]:
+def _compile_all(
+    sources: Sequence[str], name: str, before: Callable[[], object] | None
+) -> dict[str, int]:
     """Compile these, the largest first: that way two processes are done at about the same time."""
     ordered = sorted(sources, key=len, reverse=True)
     jobs = deque(Job(name, source, _symbol(source)) for source in ordered)
     helper = assistant(jobs)
     places: dict[str, int] = {}
     try:
+        if before is not None:
+            before()
         while job := helper.take() if helper else jobs and jobs.popleft():
             _announce(name, job.source)
             places[job.source] = _add(job.source, compile_kernel(*job))

@@ -26,7 +26,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from symgraph.compile import loopfacts, native
-from symgraph.compile.helpers import Collector
+from symgraph.compile.frontend import Collector, compile_to, refresh
 
 KERNEL_ARGUMENTS = (
     types.CPointer(types.voidptr),
@@ -35,12 +35,6 @@ KERNEL_ARGUMENTS = (
     types.int64,
     types.int64,
 )
-
-
-def warm_up() -> None:
-    """Load what Numba loads when it first compiles."""
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
 
 
 def lower(
@@ -57,18 +51,9 @@ def lower(
     flags.nrt = False
     collector = Collector(symbol)
     with global_compiler_lock:
-        warm_up()
-        result = compiler.compile_extra(
-            cpu_target.typing_context,
-            cpu_target.target_context,
-            function,
-            arguments,
-            types.none,
-            flags,
-            {},
-            library=collector,
-        )
-        (module,) = collector.modules
+        refresh()
+        result = compile_to(collector, function, arguments, types.none, flags)
+        (module,) = collector.lowered
         _export(module, result.fndesc, arguments, symbol)
         for defined in module.functions:
             _mark_loops(defined)

@@ -24,7 +24,7 @@ import numpy as np
 from symgraph.compile import cache as kernels
 
 # The layout of walk.py's context, which cannot be imported here without importing Numba.
-_FINISHED, _THREADS, _POOL, _WORKERS, _COUNT, _SLOTS = 6, 7, 8, 9, 10, 15
+_FINISHED, _THREADS, _POOL, _WORKERS, _COUNT, _TAKEN, _SLOTS = 6, 7, 8, 9, 10, 11, 15
 
 Kernel = Callable[[Sequence[int], Sequence[int], int, int, int], None]
 
@@ -83,6 +83,8 @@ class Program:
         self._numbers = np.arange(self.threads, dtype=np.int64)
         self._context[_THREADS] = 1
         self._context[_WORKERS] = self._numbers.ctypes.data
+        self._taken = np.zeros(self.threads, np.int64)
+        self._context[_TAKEN] = self._taken.ctypes.data
         self._place = self._context.ctypes.data
         self._walk = _entry()
         self.resized()
@@ -276,6 +278,11 @@ def set_threads(n: int) -> None:
 
 
 # ---- the entry
+
+
+def prepare() -> None:
+    """Load the walk itself, or compile it: the first program would."""
+    _entry()
 
 
 class _MethodDefinition(ctypes.Structure):

@@ -13,22 +13,23 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from symgraph.compile import codegen
+from symgraph.compile.helpers import helper
 from symgraph.compile.native import PointerType, address, pointer_at
 
 (
     STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS,
-    COUNT,
-) = range(11)  # fmt: skip
+    COUNT, TAKEN,
+) = range(12)  # fmt: skip
 """Slots of `context`: six addresses, the result, threads allowed, the pool, the worker numbers, how
-many operands there are."""
-JOB = 11
-"""First of four slots for what the threads share: the first step, how many steps, the chunks of
-each, and the number of the next chunk."""
+many operands there are, and the address of how many chunks of each worker's part are taken."""
+JOB = 12
+"""First of three slots for what the threads share: the first step, how many steps, the chunks of
+each."""
 COLUMNS = 7
-SLOTS = JOB + 4
+SLOTS = JOB + 3
 
 I64 = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
@@ -50,7 +51,7 @@ def call(typingctx, kernel, arrays, sizes, start, stop, worker):
 
 @intrinsic
 def next_chunk(typingctx, counter):
-    """Take a chunk: the counter before it is increased by one, atomically."""
+    """Take a chunk of a part: the counter before it is increased by one, atomically."""
 
     def emit(context, builder, sig, args):
         return builder.atomic_rmw("add", args[0], I64(1), "monotonic")
@@ -81,7 +82,7 @@ def share_out(typingctx, parallel_for, workers, threads, job):
     return types.void(types.int64, types.int64, types.int64, job), emit
 
 
-@register_jitable
+@helper
 def run_chunk(context, first, count, chunk, worker):
     """Chunk number `chunk` of each of `count` steps, in order."""
     steps = pointer_at(context[STEPS], types.int64)
@@ -104,22 +105,31 @@ def run_chunk(context, first, count, chunk, worker):
 
 
 def share(arguments, dimensions, strides, context):
-    """What a worker of the pool does: chunks of the job until none is left."""
+    """What a worker of the pool does: the chunks of its own part of the job, then others' chunks.
+
+    Parts are runs of chunks: from step to step a worker meets the same rows, still in its cache.
+    """
     first = pointer_at(arguments[0], types.int64)
+    taken = pointer_at(context[TAKEN], types.int64)
     job = context + JOB
+    threads = min(context[THREADS], job[2])
     for i in range(dimensions[0]):
         worker = first[i]
-        while True:
-            chunk = next_chunk(job + 3)
-            if chunk >= job[2]:
-                break
-            run_chunk(context, job[0], job[1], chunk, worker)
+        for other in range(threads):
+            part = (worker + other) % threads
+            start, stop = part * job[2] // threads, (part + 1) * job[2] // threads
+            while True:
+                chunk = start + next_chunk(taken + part)
+                if chunk >= stop:
+                    break
+                run_chunk(context, job[0], job[1], chunk, worker)
 
 
 def walk(context, first, last):
     """Run the steps first..last; context[FINISHED] is the index of the first one not finished."""
     steps = pointer_at(context[STEPS], types.int64)
     errors = pointer_at(context[ERRORS], types.int64)
+    taken = pointer_at(context[TAKEN], types.int64)
     job = context + JOB
     s = first
     while s < last:
@@ -127,8 +137,10 @@ def walk(context, first, last):
         count = max(step[6], 1)
         chunks = (step[4] + step[5] - 1) // max(step[5], 1)
         if chunks > 1 and context[THREADS] > 1:
-            job[0], job[1], job[2], job[3] = s, count, chunks, 0
+            job[0], job[1], job[2] = s, count, chunks
             threads = min(context[THREADS], chunks)
+            for worker in range(threads):
+                taken[worker] = 0
             share_out(context[PARALLEL_FOR], context[WORKERS], threads, context)
         else:
             for chunk in range(chunks):

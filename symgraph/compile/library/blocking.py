@@ -81,6 +81,15 @@ def even_split(total: int, limit: int) -> int:
     return max(1, (total + pieces - 1) // pieces)
 
 
+def even_shares(work: int, most: int) -> int:
+    """Into how many shares `work` is cut so that each is at most `most`: a power of two, which two
+    or four cores share evenly, up to 16."""
+    shares = 1
+    while shares < 16 and shares * most < work:
+        shares *= 2
+    return shares
+
+
 def product_work(m: int, n: int, k: int) -> int:
     """What C[m, n] = A[m, k] @ B[k, n] costs in multiply-adds, if a number from afar costs 8."""
     return m * n * k + 8 * (m * k + k * n + m * n)
@@ -92,16 +101,17 @@ def product_blocks(m: int, n: int, k: int, rows: int, width: int, shared: bool) 
     A tile has `rows` by `width` elements. Where B is packed once for all blocks (`shared`), or not
     at all for so few rows, there are up to 16 blocks or a few more, by the work; for short sums
     many, since writing C is the work then, best done row by row. Else each block packs its part of
-    B, and is as high and as wide as the caches allow.
+    B, and is as high and as wide as the caches allow. Where it can be, the number of blocks, and of
+    rows of blocks from eight on, is one that cores share evenly.
     """
-    work = product_work(m, n, k)
-    wanted = 2 * min(8, (work + 3_999_999) // 4_000_000) if work > 4_000_000 else 1
+    wanted = even_shares(product_work(m, n, k), 2_000_000)
     tiles = max(1, (m + rows - 1) // rows)
     strips = max(1, (n + width - 1) // width)
     if shared and k <= 64:
         down, across = (tiles + 1) // 2, 1
     elif shared:
         down = min(wanted, (tiles + 4) // 5)
+        down = 8 if 8 < down < 16 else down
         across = min(strips, (wanted + down - 1) // down)
     elif tiles <= 2:
         down, across = 1, min(strips, wanted)

@@ -16,6 +16,7 @@ from math import prod
 from . import interleaved
 from .blocking import channel_block, row_block, unit_share
 from .convolution_sources import (
+    BORDER,
     CLEAR,
     FOLD,
     FORWARD,
@@ -23,6 +24,8 @@ from .convolution_sources import (
     GRAD_INPUTS,
     GRAD_WEIGHTS,
     IMPORTS,
+    NO_BORDER,
+    PANEL,
     POINTS,
     SCATTER,
     SUM_PANELS,
@@ -55,18 +58,25 @@ def _setup(dtype: str, params: Mapping[str, object]) -> tuple[Geometry, Tile, di
         "row_tap": f"{flipped} // kw" if geometry.flip else "tap % taps // kw",
         "column_tap": f"{flipped} % kw" if geometry.flip else "tap % kw",
     }  # fmt: skip
+    literals["panel"] = "    panel = work"
+    literals["first_tap"] = "(taps - 1)" if geometry.flip else "0"
     literals["line_start"] = "taps - 1 - i * kw" if geometry.flip else "i * kw"
     literals["sign"] = -1 if geometry.flip else 1
     if geometry.pointwise:
         literals |= {
             "gather": POINTS.format(**literals),
-            "clear": "", "scatter": "", "patches": f"image + y0 * w * {tile.itemsize}, h * w",
+            "clear": "", "scatter": "", "laid": f"ld, {tile.columns}",
+            "patches": f"image + y0 * w * {tile.itemsize}, h * w",
         }  # fmt: skip
         return geometry, tile, literals
     contiguous = geometry.subsample[1] == 1
+    literals["border"] = (BORDER if geometry.bordered else NO_BORDER).format(**literals)
+    if contiguous and geometry.bordered:
+        literals["panel"] = PANEL.format(**literals)
     literals |= {
         "gather": (UNFOLD if contiguous else GATHER).format(**literals),
         "scatter": (FOLD if contiguous else SCATTER).format(**literals), "patches": "patches, ld",
+        "laid": f"{tile.columns}, depth * {tile.columns}" if contiguous else f"ld, {tile.columns}",
         "clear": CLEAR.format(**literals),
     }  # fmt: skip
     return geometry, tile, literals
@@ -126,8 +136,12 @@ def conv2d(dtype: str, params: Mapping[str, object]) -> Lowering:
         return chunk_of(extent(shapes), prod(shapes["out0"]) * prod(shapes["in1"][1:]))
 
     def workspace(shapes: Shapes) -> int:
+        (_, _, _, ow), (_, _, kh, kw) = shapes["out0"], shapes["in1"]
         depth, rows = panel(shapes)
-        return depth * _odd_strips(rows * shapes["out0"][3], tile) * tile.itemsize
+        image = 0
+        if geometry.bordered and geometry.subsample[1] == 1:
+            image = depth // max(1, kh * kw) * prod(geometry.reach(kh, kw, rows, ow))
+        return (image + tile.lanes + depth * _odd_strips(rows * ow, tile)) * tile.itemsize
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
         n = shapes["out0"][0]
@@ -195,7 +209,17 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
     declared = Declared.read(params, geometry)
     sums = (geometry.filter_sizes("parts o c kh kw"), "_ _ _ _ _")
     sizes = read_sizes(sums, ("n _ h w", "_ _ _ _"), ("_ _ oh ow", "_ _ _ _"), ("work_bytes", ""))
-    source = _print("conv2d_grad_weights", geometry, GRAD_WEIGHTS, sizes, literals)
+    if geometry.dilation[1] == 1:
+        pieces = {
+            "together": "kh", "piece": "kw", "apart": f"{geometry.dilation[0]} * width",
+            "strip": f"(y1 - y0) * ow * {tile.columns}", "pitch": tile.columns,
+        }  # fmt: skip
+    else:
+        pieces = {
+            "together": 1, "piece": 1, "apart": geometry.dilation[1],
+            "strip": tile.columns, "pitch": "ld",
+        }  # fmt: skip
+    source = _print("conv2d_grad_weights", geometry, GRAD_WEIGHTS, sizes, literals | pieces)
 
     def panel(shapes: Shapes) -> tuple[int, int, int]:
         """(channels, blocks of them, output rows) of a panel."""

@@ -1,17 +1,16 @@
 """The kernels of convolution.py as they are printed; names in braces are filled in there."""
 
 IMPORTS = """\
-from symgraph.compile.library.blocks import (
-    add_block, copy_block, fold_row, transpose, unfold_rows, zero_block
-)
+from symgraph.compile.library.blocks import add_block, copy_block, transpose, zero_block
 from symgraph.compile.library.microkernel import block_product, channel_block, inside, row_block
 from symgraph.compile.library.interleaved_tiles import unit_share
+from symgraph.compile.library.patches import fold_rows, unfold_block
 
 multiply = block_product("{dtype}", {lanes}, {rows}, {vectors})
 copy = copy_block("{dtype}", {lanes})
 add = add_block("{dtype}", {lanes})
-fold = fold_row("{dtype}", {lanes})
-unfold = unfold_rows("{dtype}", {lanes})
+fold = fold_rows("{dtype}", {lanes})
+unfold = unfold_block("{dtype}", {lanes}, {vectors})
 zero = zero_block("{dtype}", {lanes})
 transposed = transpose("{dtype}", {lanes})
 """
@@ -29,6 +28,7 @@ def kernel(arrays, sizes, start, stop, worker):
     step = max(1, {depth} // max(1, taps))
     rows = row_block(oh, ow, min(step, c) * taps, n * {groups})
     blocks = (oh + rows - 1) // rows
+{panel}
     for item in range(start, stop):
         plane = item // blocks  # image * groups + group
         group = plane % {groups}
@@ -43,7 +43,7 @@ def kernel(arrays, sizes, start, stop, worker):
             channels = min(step, c - at)
 {gather}            depth = channels * taps
             multiply(
-                filters + (group * maps * c + at) * taps * {size}, c * taps, 1, work, ld, {width},
+                filters + (group * maps * c + at) * taps * {size}, c * taps, 1, panel, {laid},
                 target, oh * ow, maps, pixels, depth, int(at > 0)
             )
             at += step
@@ -100,27 +100,46 @@ CLEAR = """\
 POINTS = """\
             source = images + ((plane * c + at) * h + y0) * w * {size}
             for ch in range(channels):
-                copy(work + ch * ld * {size}, 0, source + ch * h * w * {size}, 0, 1, pixels)
+                copy(panel + ch * ld * {size}, 0, source + ch * h * w * {size}, 0, 1, pixels)
 """
 
-# Patches for columns one apart: all taps of a filter row at a time.
+# Patches for columns one apart; the image has borders, if there are any.
 UNFOLD = """\
+{border}            unfold(
+                panel + {first_tap} * {width} * {size}, channels * taps * {width},
+                source, pixels, ow, {sh} * width,
+                channels, taps * {width}, area, kh, {sign} * kw * {width}, {dh} * width,
+                kw, {sign} * {width}, {dw}
+            )
+"""
+
+PANEL = """\
+    # First in the workspace comes the image with its border.
+    width = (ow - 1) * {sw} + (kw - 1) * {dw} + 1
+    seen = (rows - 1) * {sh} + (kh - 1) * {dh} + 1
+    panel = work + (min(step, c) * seen * width + {lanes} - 1) // {lanes} * {lanes} * {size}"""
+
+NO_BORDER = """\
+            width = w
+            area = h * w
+            source = images + (((plane * c + at) * h + y0 * {sh}) * w) * {size}
+"""
+
+# The image below these output rows, with zeros around it.
+BORDER = """\
+            seen = (y1 - y0 - 1) * {sh} + (kh - 1) * {dh} + 1
+            area = seen * width
+            sky = y0 * {sh} - top
+            la, lb = inside(h, sky, 1, 0, seen)
+            qa, qb = inside(w, -left, 1, 0, width)
+            zero(work, 0, work, 0, 1, channels * area)
+            source = work
             for ch in range(channels):
-                for i in range(kh):
-                    first = ch * taps + {line_start}
-                    place = work + first * ld * {size}
-                    ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
-                    for j in range(kw):
-                        line = place + {sign} * j * ld * {size}
-                        zero(line, 0, line, 0, 1, (ya - y0) * ow)
-                        zero(line + (yb - y0) * ow * {size}, 0, line, 0, 1, (y1 - yb) * ow)
-                    source = images + (
-                        (plane * c + at + ch) * h + ya * {sh} + i * {dh} - top
-                    ) * w * {size}
-                    unfold(
-                        place + (ya - y0) * ow * {size}, {sign} * ld, ow, source, {sh} * w,
-                        yb - ya, kw, w, left, {dw}
-                    )
+                copy(
+                    work + (ch * area + la * width + qa) * {size}, width,
+                    images + (((plane * c + at + ch) * h + la + sky) * w + qa - left) * {size},
+                    w, lb - la, qb - qa
+                )
 """
 
 # Any stride of columns: tap by tap, row by row.
@@ -129,7 +148,7 @@ GATHER = """\
                 ch = tap // taps
                 i = tap % taps // kw
                 j = tap % kw
-                place = work + {tap} * ld * {size}
+                place = panel + {tap} * ld * {size}
                 ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
                 ta, tb = inside(w, j * {dw} - left, {sw}, 0, ow)
                 if yb - ya < y1 - y0 or tb - ta < ow:
@@ -146,24 +165,22 @@ GATHER = """\
 
 FOLD = """\
             sky, ground = y0 * {sh} - top, (y1 - 1) * {sh} + (kh - 1) * {dh} - top + 1
-            for ch in range(channels):
-                for line in range(max(0, sky), min(h, ground)):
-                    row = image + (ch * h + line) * w * {size}
-                    # Filter rows i that bring an output row of this panel here.
-                    low = max(0, (line + top - (y1 - 1) * {sh} + {dh} - 1) // {dh})
-                    high = min(kh, (line + top - y0 * {sh}) // {dh} + 1)
-                    lines = high - low
-                    if {sh} > 1:
-                        lines = 1
-                    for i in range(low, high, max(1, lines)):
-                        y = line + top - i * {dh}
-                        if y % {sh} == 0:
-                            first = ch * taps + {line_start}
-                            fold(
-                                row, w, patches + (first * ld + (y // {sh} - y0) * ow) * {size},
-                                lines, {sign} * kw * ld - {dh} * ow, kw, {sign} * ld, ow,
-                                left, {dw}
-                            )
+            for line in range(max(0, sky), min(h, ground)):
+                # Filter rows i that bring an output row of this panel here.
+                low = max(0, (line + top - (y1 - 1) * {sh} + {dh} - 1) // {dh})
+                high = min(kh, (line + top - y0 * {sh}) // {dh} + 1)
+                lines = high - low
+                if {sh} > 1:
+                    lines = 1
+                for i in range(low, high, max(1, lines)):
+                    y = line + top - i * {dh}
+                    if y % {sh} == 0:
+                        first = ({line_start}) * ld + (y // {sh} - y0) * ow
+                        fold(
+                            image + line * w * {size}, h * w, channels, w,
+                            patches + first * {size}, taps * ld,
+                            lines, {sign} * kw * ld - {dh} * ow, kw, {sign} * ld, ow, left, {dw}
+                        )
 """
 
 SCATTER = """\
@@ -233,23 +250,18 @@ def kernel(arrays, sizes, start, stop, worker):
                         goal + y * width * channels * {size}, channels,
                         source + y * w * {size}, h * w, channels, qb - qa
                     )
-            for y in range(y1 - y0):
-                place = patches + y * ow * ld * {size}
-                for i in range(kh):
-                    line = image + (y * {sh} + i * {dh}) * width * channels * {size}
-                    if {dw} == 1:
-                        copy(
-                            place + i * kw * channels * {size}, ld, line, {sw} * channels,
-                            ow, kw * channels
-                        )
-                    else:
-                        for j in range(kw):
-                            copy(
-                                place + (i * kw + j) * channels * {size}, ld,
-                                line + j * {dw} * channels * {size}, {sw} * channels, ow, channels
-                            )
+            # Rows of taps are pieces, with all their channels; dilated, the taps of one row are.
+            strip = {strip}
+            for i in range(0, kh, {together}):
+                unfold(
+                    patches + i * kw * channels * {size}, strip,
+                    image + i * {dh} * width * channels * {size},
+                    {together} * kw * channels, {piece} * channels, {apart} * channels,
+                    y1 - y0, ow * {pitch}, {sh} * width * channels, ow, {pitch}, {sw} * channels,
+                    1, 0, 0
+                )
             multiply(
-                grads + (plane * maps * oh + y0) * ow * {size}, oh * ow, 1, patches, ld, {width},
+                grads + (plane * maps * oh + y0) * ow * {size}, oh * ow, 1, patches, {pitch}, strip,
                 target, c * taps, maps, across, (y1 - y0) * ow, more
             )
             more = 1
@@ -259,11 +271,12 @@ def kernel(arrays, sizes, start, stop, worker):
 
 SUM_WEIGHTS = """\
 # The parts of the gradient by filters, added in order and put into their places, {dtype}.
-from symgraph.compile.library.blocks import add_block, copy_block, transpose
+from symgraph.compile.library.blocks import copy_block, transpose
 from symgraph.compile.library.microkernel import channel_block
+from symgraph.compile.library.patches import fold_rows
 
 copy = copy_block("{dtype}", {lanes})
-add = add_block("{dtype}", {lanes})
+fold = fold_rows("{dtype}", {lanes})
 transposed = transpose("{dtype}", {lanes})
 
 
@@ -275,6 +288,7 @@ def kernel(arrays, sizes, start, stop, worker):
     taps = kh * kw
     step = channel_block(c, taps, 8)
     row = c * taps
+    all = o * row * {size}
     for item in range(start, stop):
         goal = out + item * row * {size}
 {body}"""
@@ -283,8 +297,7 @@ SUM_RUNS = """\
         if runs > 0:
             part = address(pointer(arrays, {operand}, {dtype})) + item * row * {size}
             copy(goal, 0, part, 0, 1, row)
-            for k in range(1, runs):
-                add(goal, 0, part + k * o * row * {size}, 0, 1, row)
+            fold(goal, 0, 1, row, part + all, 0, runs - 1, o * row, 1, 0, row, 0, 0)
 """
 
 # Panels have all channels of a tap side by side.
@@ -295,8 +308,7 @@ SUM_PANELS = """\
             if panels > 1:
                 total = work
                 copy(work, 0, part, 0, 1, row)
-                for k in range(1, panels):
-                    add(work, 0, part + k * o * row * {size}, 0, 1, row)
+                fold(work, 0, 1, row, part + all, 0, panels - 1, o * row, 1, 0, row, 0, 0)
             for at in range(0, c, step):
                 channels = min(step, c - at)
                 tap = 0

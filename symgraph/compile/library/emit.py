@@ -87,13 +87,14 @@ class Emitter:
         """0, 1, 2, ... in 32 bits."""
         return ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
 
-    def load(self, address: Value, mask: Value = None) -> Value:
-        """A vector; lanes outside the mask are zero and not read."""
+    def load(self, address: Value, mask: Value = None, other: Value = None) -> Value:
+        """A vector; lanes outside the mask are zero, or those of `other`, and not read."""
         pointer = self.builder.inttoptr(address, self.vector.as_pointer())
         if mask is None:
             return self.builder.load(pointer, align=self.itemsize)
         name = f"llvm.masked.load.{self.suffix}.p0"
-        return self.call(name, self.vector, pointer, I32(self.itemsize), mask, self.zero)
+        other = self.zero if other is None else other
+        return self.call(name, self.vector, pointer, I32(self.itemsize), mask, other)
 
     def store(self, value: Value, address: Value, mask: Value = None) -> None:
         """Stores the lanes within the mask."""
@@ -195,7 +196,7 @@ class Emitter:
 def own_function(
     builder: ir.IRBuilder, name: str, arguments: int, body: Callable[..., Any]
 ) -> ir.Function:
-    """The module's own function `name` of int64 arguments, emitted once, never inlined.
+    """The kernel's own function `name` of int64 arguments, compiled once, never inlined.
 
     Keeping the large bodies out of line is what keeps compile time and code size proportional to
     the number of tile shapes, not to the number of call sites.
@@ -204,7 +205,7 @@ def own_function(
     if name in module.globals:
         return module.globals[name]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * arguments), name)
-    function.linkage = "internal"
+    function.linkage = "linkonce_odr"  # helpers of one kernel share it
     function.attributes.add("noinline")
     inner = ir.IRBuilder(function.append_basic_block("entry"))
     body(inner, *function.args)

@@ -11,17 +11,22 @@ copies what it needs, a few hundred rows at a time. B is read where it lies if C
 a copy costs more than it saves. A is copied tile by tile, a few hundred columns at a time, where
 enough strips meet it.
 
-**Thin products.** Of a C of up to four columns the transpose is computed. Up to four rows have
+**Thin products.** Of a C of up to four columns the transpose is computed, and, where A lies along
+m, of blocks of a C that is no wider than a tile: A is then read as it lies. Up to four rows have
 tiles of their own, and where B lies along k, elements of C are dot products.
 
 **Long sums** of a small C are cut in parts, fixed by the sizes: the first stage computes them, the
 second adds them in order. So the second stage alone writes C, whatever the sizes.
+
+**Few rows** of C: reading B is the work. There too the sum is cut, so that a part reads rows of B
+one after the other: where B is a weight, those that the same worker updated (walk.py, `share`). For
+the same reason a B that lies along k is cut by columns, and the sum has one part.
 """
 
 import math
 from collections.abc import Mapping
 
-from .blocking import product_blocks, product_work
+from .blocking import even_shares, product_blocks, product_work
 from .gemm_sources import OTHER, PRODUCT
 from .stage import Lowering, Shapes, Stage, ceil_div, read_sizes
 from .tiles import FLOATS, Tile, host_tile
@@ -32,7 +37,8 @@ THIN = 4  # rows of C up to which dot products along k are used
 DOTTED = 16  # the same where A as well lies along k
 THIN_DEPTH = 4096  # elements of such a dot product at a time
 CHUNK = 500_000  # multiply-adds, or as much work, worth a chunk
-COPY = 65_536  # elements copied or added worth a chunk
+COPY = 65_536  # elements copied worth a chunk
+ADDED = 131_072  # elements of parts added, the same
 PARTS = 16  # at most so many parts of a long K
 PART = 4096  # and each at least so long
 OPERANDS = ("tmp0", "tmp1", "in0", "in1", "work")
@@ -67,8 +73,21 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
             m, n = n, m
         return a[0] if batched else 1, m, n, a[-1]
 
+    def result(shapes: Shapes) -> tuple[int, int]:
+        """The rows and columns of C."""
+        return shapes["in0"][-2] if a_ndim > 1 else 1, shapes["in1"][-1] if b_ndim > 1 else 1
+
+    def few_rows(shapes: Shapes) -> int:
+        """Parts of a sum of few rows, where adding them is little work; 0 for one."""
+        _, m, n, k = problem(shapes)
+        count = ceil_div(n, product_blocks(m, n, k, tile.rows, width, False)[1])
+        suits = 0 < m <= direct and m == result(shapes)[0] and not batched
+        return count if suits and 1 < count <= k // (4 * m) else 0
+
     def parts(shapes: Shapes) -> int:
-        """Parts of a long sum; 0 for one."""
+        """Parts of a long sum, or one of few rows; 0 for one."""
+        if few_rows(shapes):
+            return few_rows(shapes)
         _, m, n, k = problem(shapes)
         high, wide = product_blocks(m, n, k, tile.rows, width, False)
         count = min(PARTS, k // PART)
@@ -95,28 +114,25 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         """Blocks, or parts of blocks, in a chunk."""
         _, m, n, k = problem(shapes)
         high, wide = blocks(shapes)
-        pieces = max(parts(shapes), 1)
+        pieces = 1 if few_rows(shapes) else max(parts(shapes), 1)
         work = product_work(min(m, high), min(n, wide), k // pieces)
         return ceil_div(CHUNK, work + 1)
 
-    def result(shapes: Shapes) -> tuple[int, int]:
-        """The rows and columns of C."""
-        return shapes["in0"][-2] if a_ndim > 1 else 1, shapes["in1"][-1] if b_ndim > 1 else 1
-
     def first_extent(shapes: Shapes) -> int:
-        return items(shapes) * parts(shapes) or strips(shapes)
+        return few_rows(shapes) or items(shapes) * parts(shapes) or strips(shapes)
 
     def first_grain(shapes: Shapes) -> int:
         if parts(shapes):
             return work_grain(shapes)
-        return ceil_div(COPY, 1 + problem(shapes)[3] * width)
+        count = max(strips(shapes), 1)
+        return ceil_div(count, even_shares(count * problem(shapes)[3] * width, COPY))
 
     def extent(shapes: Shapes) -> int:
         return result(shapes)[0] if parts(shapes) else items(shapes)
 
     def grain(shapes: Shapes) -> int:
         if parts(shapes):
-            return ceil_div(COPY, 1 + result(shapes)[1] * parts(shapes))
+            return ceil_div(ADDED, 1 + result(shapes)[1] * parts(shapes))
         return work_grain(shapes)
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
@@ -132,9 +148,9 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         return (high, ceil_div(n, wide), rows) if m == rows else (wide, 1, rows)
 
     def workspace(shapes: Shapes) -> int:
-        _, m, _, k = problem(shapes)
+        _, m, n, k = problem(shapes)
         high, wide = blocks(shapes)
-        apart = high * wide if 1 < m <= THIN else 0
+        apart = high * wide if 1 < m <= THIN or (n <= width and n < m) else 0
         panels = min(k, DEPTH) * (high + (0 if strips(shapes) else wide))
         return size * (apart + max(panels, THIN * min(k, THIN_DEPTH)))
 

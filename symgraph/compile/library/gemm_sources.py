@@ -43,15 +43,6 @@ def kernel(arrays, sizes, start, stop, worker):
         columns = min(n, stop * {width}) - start * {width}
         pack(panel + start * k * {width} * {size}, k * {width}, line, b_row, b_column, k, columns)
         return
-    if parts > 0 and not first:
-        for i in range(start, stop):
-            row = c + i * n * {size}
-            copy(row, 0, sums + i * n * {size}, 0, 1, n)
-            for p in range(1, parts):
-                add(row, 0, sums + (p * m + i) * n * {size}, 0, 1, n)
-        return
-    if parts > 0:
-        c = sums
     swapped = n <= {thin} and n < m
     if swapped:  # C' = B' @ A'
         m, n = n, m
@@ -61,12 +52,28 @@ def kernel(arrays, sizes, start, stop, worker):
     high, wide = product_blocks(m, n, k, {rows}, {width}, strips > 0)
     column_blocks = (n + wide - 1) // wide
     row_blocks = (m + high - 1) // high
+    if parts > 0:
+        few = m <= {direct} and column_blocks > 1 and not swapped
+        if few and b_column == 1:
+            wide, column_blocks = n, 1
+        elif few:
+            parts = 1
+        if not first:
+            line = m if swapped else n
+            for i in range(start, stop):
+                row = c + i * line * {size}
+                copy(row, 0, sums + i * line * {size}, 0, 1, line)
+                for p in range(1, parts):
+                    add(row, 0, sums + (p * m * n + i * line) * {size}, 0, 1, line)
+            return
+        c = sums
+    turned = a_row == 1 and n <= {width} and n < m and not swapped  # as `swapped`, by blocks
     # Then a block of C' lies at the start of the workspace before it is transposed.
     apart = swapped and m > 1
     block = work
-    if apart:
+    if apart or turned:
         work += high * wide * {size}
-    thin = b_row == 1 and (m <= {thin} or a_column == 1 and m <= {dotted})
+    thin = not turned and b_row == 1 and (m <= {thin} or a_column == 1 and m <= {dotted})
     limit = {depth}
     if thin:
         limit = {thin_depth}
@@ -85,6 +92,8 @@ def kernel(arrays, sizes, start, stop, worker):
         target, ldc = c + (((matrix * parts + part) * m + r0) * n + c0) * {size}, n
         if apart:
             target, ldc = block, columns
+        elif turned:
+            target, ldc = block, rows
         a_from = a + (matrix * a_batch + r0 * a_row) * {size}
         b_from = b + (matrix * b_batch + c0 * b_column) * {size}
         at = k0
@@ -108,8 +117,12 @@ def kernel(arrays, sizes, start, stop, worker):
                     target, ldc, rows, columns, depth, more
                 )
             else:
-                line, space = a_row, work
-                if b_column == 1 and m <= {direct}:
+                line, column, space, tall, broad = a_row, a_column, work, rows, columns
+                if turned:
+                    a_block, b_block = b_block, a_block
+                    line, column, tall, broad = b_column, b_row, columns, rows
+                    ldb, strip = a_column, {width}
+                elif b_column == 1 and m <= {direct}:
                     ldb, strip = b_row, {width}
                 elif strips > 0:
                     ldb, strip = {width}, k * {width}
@@ -119,17 +132,20 @@ def kernel(arrays, sizes, start, stop, worker):
                     pack(space, strip, b_block, b_row, b_column, depth, columns)
                     b_block = space
                     space += depth * ((columns + {width} - 1) // {width}) * {width} * {size}
-                if a_column != 1 and columns > {width}:
+                if column != 1 and columns > {width}:
                     pack_a(space, a_block, a_row, a_column, rows, depth)
                     a_block, line = space, PACKED
                 multiply(
-                    a_block, line, a_column, b_block, ldb, strip,
-                    target, ldc, rows, columns, depth, more
+                    a_block, line, column, b_block, ldb, strip,
+                    target, ldc, tall, broad, depth, more
                 )
             at += step
         if apart:
             place = c + (((matrix * parts + part) * n + c0) * m + r0) * {size}
             transposed(place, m, block, columns, rows, columns)
+        elif turned:
+            place = c + (((matrix * parts + part) * m + r0) * n + c0) * {size}
+            transposed(place, n, block, rows, columns, rows)
 '''
 
 OTHER = """\

@@ -64,6 +64,11 @@ class Geometry:
         alone = self.pad in ("valid", "full", "half", ((0, 0), (0, 0)))
         return self.size == (1, 1) and self.subsample == (1, 1) and alone
 
+    @property
+    def bordered(self) -> bool:
+        """Whether images may be padded."""
+        return self.pad not in ("valid", ((0, 0), (0, 0)))
+
     def reach(self, kh: int, kw: int, rows: int, columns: int) -> Pair:
         """Lines and columns of the padded image that `rows` by `columns` of the output see."""
         (sh, sw), (dh, dw) = self.subsample, self.dilation

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.ir as ir
-from numba.extending import register_jitable
 
+from symgraph.compile.helpers import helper
 from symgraph.compile.library import blocking
 from symgraph.compile.library.emit import I64, Emitter, Value, own_function, vector_function
 
-band_rows = register_jitable(blocking.band_rows)
-even_rows = register_jitable(blocking.even_rows)
-shared_channels = register_jitable(blocking.shared_channels)
-unit_share = register_jitable(blocking.unit_share)
+band_rows = helper(blocking.band_rows)
+even_rows = helper(blocking.even_rows)
+shared_channels = helper(blocking.shared_channels)
+unit_share = helper(blocking.unit_share)
 
 
 def _by_height(

@@ -35,8 +35,8 @@ import functools
 from typing import Any
 
 import llvmlite.ir as ir
-from numba.extending import register_jitable
 
+from symgraph.compile.helpers import helper
 from symgraph.compile.library import blocking
 from symgraph.compile.library.blocks import copy_block, transpose
 from symgraph.compile.library.emit import (
@@ -48,12 +48,13 @@ from symgraph.compile.library.emit import (
     vector_function,
 )
 
-inline = register_jitable
+inline = helper
 channel_block = inline(blocking.channel_block)
 row_block = inline(blocking.row_block)
 inside = inline(blocking.inside)
 tile_rows = inline(blocking.tile_rows)
 even_split = inline(blocking.even_split)
+even_shares = inline(blocking.even_shares)
 product_work = inline(blocking.product_work)
 product_blocks = inline(blocking.product_blocks)
 PACKED = -(1 << 62)  # a row stride that no array has
@@ -166,7 +167,7 @@ def block_product(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
     wide = _tile_function(dtype, lanes, vectors, heights)
     narrow = _tile_function(dtype, lanes, 1, heights)
 
-    @register_jitable
+    @helper
     def multiply(a, a_row, a_column, b, ldb, panel, c, ldc, m, n, depth, accumulate):  # type: ignore[no-untyped-def]
         for strip in range((n + width - 1) // width):
             columns = min(width, n - strip * width)
@@ -207,7 +208,7 @@ def few_rows(dtype: str, lanes: int, vectors: int) -> Any:
     width = lanes * vectors
     tile = _tile_function(dtype, lanes, vectors, (1, 2, 3, 4))
 
-    @register_jitable
+    @helper
     def multiply_few(a, a_row, a_column, b, ldb, c, ldc, m, n, depth, accumulate):  # type: ignore[no-untyped-def]
         for j in range(0, n, width):
             for first in range(0, m, 4):
@@ -226,7 +227,7 @@ def pack_tiles(dtype: str, lanes: int, rows: int) -> Any:
     size = itemsize(dtype)
     copy, transposed = copy_block(dtype, lanes), transpose(dtype, lanes)
 
-    @register_jitable
+    @helper
     def pack(target, a, a_row, a_column, m, depth):  # type: ignore[no-untyped-def]
         first = 0
         while first < m:
@@ -318,7 +319,7 @@ def dot_products(dtype: str, lanes: int) -> Any:
 
     four, two, one, single = tile(4, 4, 1), tile(2, 4, 1), tile(1, 4, 2), tile(1, 1, 8)
 
-    @register_jitable
+    @helper
     def dots(c, ldc, a, a_row, b, b_row, m, n, depth, accumulate):  # type: ignore[no-untyped-def]
         fours = n // 4 * 4
         for j in range(0, fours, 4):
