@@ -104,11 +104,12 @@ def product_blocks(m: int, n: int, k: int, rows: int, width: int, shared: bool) 
     B, and is as high and as wide as the caches allow. Where it can be, the number of blocks, and of
     rows of blocks from eight on, is one that cores share evenly.
     """
-    wanted = even_shares(product_work(m, n, k), 2_000_000)
+    work = product_work(m, n, k)
+    wanted = even_shares(work, 2_000_000)
     tiles = max(1, (m + rows - 1) // rows)
     strips = max(1, (n + width - 1) // width)
     if shared and k <= 64:
-        down, across = (tiles + 1) // 2, 1
+        down, across = min((tiles + 1) // 2, 1 + work // 200_000), 1
     elif shared:
         down = min(wanted, (tiles + 4) // 5)
         down = 8 if 8 < down < 16 else down
