@@ -9,6 +9,7 @@ from typing import Any
 from symgraph._version import __version__
 from symgraph.compile.function import Function, function
 from symgraph.compile.inputs import In, Out
+from symgraph.compile.mode import Mode
 from symgraph.configuration import change_flags, config
 from symgraph.errors import (
     AsTensorError,
@@ -18,18 +19,28 @@ from symgraph.errors import (
     ShapeError,
     UnusedInputError,
 )
-from symgraph.graph import Apply, Constant, Op, Variable, clone_replace
+from symgraph.graph import Apply, Constant, Variable, clone_replace
 from symgraph.ops import methods as _methods  # noqa: F401 - attaches the operators
 from symgraph.sharedvalue import SharedVariable, shared
 
-from symgraph import gradient, printing, tensor  # isort: skip
-from symgraph.gradient import grad  # isort: skip
+from symgraph import gradient, ifelse, printing, tensor  # isort: skip
+from symgraph import loops as scan_module  # isort: skip
+from symgraph.cloning import clone  # isort: skip
+from symgraph.gradient import Lop, Rop, grad, subgraph_grad  # isort: skip
+from symgraph.loops import OrderedUpdates, foldl, foldr  # isort: skip
+from symgraph.loops import map, reduce, scan, scan_checkpoints  # isort: skip
+from symgraph.op_from_graph import OpFromGraph  # isort: skip
+from symgraph.userop import Op, as_op  # isort: skip
 from symgraph.ops.linalg import dot  # isort: skip
 from symgraph.printing import debugprint as dprint, pp  # isort: skip
 
 
 def __getattr__(name: str) -> Any:
     """`symgraph.draw` is imported when it is first asked for."""
+    if name == "install_as_theano":
+        from symgraph.theano_shim import install_as_theano
+
+        return install_as_theano
     if name == "draw":
         import importlib
 
@@ -44,25 +55,41 @@ __all__ = [
     "DisconnectedInputError",
     "Function",
     "In",
+    "Lop",
     "MissingInputError",
+    "Mode",
     "NullTypeGradError",
     "Op",
+    "OpFromGraph",
+    "OrderedUpdates",
     "Out",
+    "Rop",
     "ShapeError",
     "SharedVariable",
     "UnusedInputError",
     "Variable",
     "__version__",
+    "as_op",
     "change_flags",
+    "clone",
     "clone_replace",
     "config",
     "dot",
     "dprint",
+    "foldl",
+    "foldr",
     "function",
     "grad",
     "gradient",
+    "ifelse",
+    "map",
     "pp",
     "printing",
+    "reduce",
+    "scan",
+    "scan_checkpoints",
+    "scan_module",
     "shared",
+    "subgraph_grad",
     "tensor",
 ]

@@ -7,56 +7,20 @@ compiler gets explicit arguments. Source: Theano, library/config.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from symgraph.errors import explain
+from symgraph.flags import ACCEPTED, FLAGS, NAMESPACES, Flag
 
-
-class Flag(NamedTuple):
-    default: Any
-    choices: tuple[Any, ...]  # empty: any value of the default's type
-    meaning: str
-
-
-FLAGS: dict[str, Flag] = {
-    "floatX": Flag("float64", ("float64", "float32", "float16"), "default floating dtype"),
-    "device": Flag("cpu", ("cpu",), "where functions run"),
-    "mode": Flag(
-        "FAST_RUN", ("FAST_RUN", "FAST_COMPILE", "Mode"), "how functions are compiled by default"
-    ),
-    "target": Flag("cpu", ("cpu", "python"), "cpu: compiled kernels; python: interpreted ones"),
-    "on_unused_input": Flag("raise", ("raise", "warn", "ignore"), "an input that nothing needs"),
-    "cast_policy": Flag(
-        "custom", ("custom", "numpy+floatX"), "dtype of Python numbers and of int with float32"
-    ),
-    "warn_float64": Flag("ignore", ("ignore", "warn", "raise"), "when a float64 variable is made"),
-    "announce_compiling": Flag(True, (), "a line on stderr where compiling takes over two seconds"),
-    "exception_verbosity": Flag("low", ("low", "high"), "how much of the graph errors show"),
-    "compute_test_value": Flag("off", ("off", "ignore", "warn", "raise"), "accepted, not used"),
-    "optimizer": Flag("fast_run", ("fast_run", "fast_compile", "None"), "as `mode`"),
-    "conv.assert_shape": Flag(False, (), "accepted: declared shapes are always checked"),
-}
-
-# Theano's other flags: they may be set, and mean nothing here; so may any in these namespaces.
-IGNORED = frozenset(
-    "allow_gc assert_no_cpu_op base_compiledir cache_optimizations check_input check_stack_trace "
-    "compiledir compiledir_format compute_test_value_opt contexts cxx cycle_detection "
-    "deterministic force_device gpuarray init_gpu_device int_division linker nocleanup "
-    "on_opt_error on_shape_error openmp openmp_elemwise_minsize optimizer_excluding "
-    "optimizer_including optimizer_requiring optimizer_verbose pickle_test_value "
-    "print_active_device print_global_stats print_test_value profile profile_memory "
-    "profile_optimizer reoptimize_unpickled_function unpickle_function".split()
-)
-NAMESPACES = frozenset(
-    "DebugMode NanGuardMode blas cmodule compile conv ctc cuda dnn experimental gcc gpu gpuarray "
-    "gpuelemwise lib magma metaopt numpy nvcc optdb profiling scan tensor traceback unittests vm "
-    "warn".split()
-)
-
-_TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
+_ALL = FLAGS | ACCEPTED
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
+_DEVICES = ("cuda", "gpu", "opencl")
 
 
 class Settings:
@@ -70,7 +34,7 @@ class Settings:
         object.__setattr__(self, "_prefix", prefix)
         object.__setattr__(self, "_root", root or self)
         if root is None:
-            object.__setattr__(self, "_values", {name: f.default for name, f in FLAGS.items()})
+            object.__setattr__(self, "_values", {name: f.default for name, f in _ALL.items()})
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}.{name}" if self._prefix else name
@@ -90,48 +54,98 @@ class Settings:
         self.set(self._key(name), value)
 
     def set(self, key: str, value: Any) -> None:
-        """Set a flag. AttributeError for an unknown one, ValueError for a value of another kind."""
-        flag = FLAGS.get(key)
-        namespace, dot, _ = key.partition(".")
-        if flag is None and key not in IGNORED and not (dot and namespace in NAMESPACES):
+        """Set a flag; a string is read as the flag's type.
+
+        AttributeError for an unknown flag, ValueError for a value of another kind. In a namespace
+        of Theano's, as in `config.warn`, any flag may be set.
+        """
+        flag = _ALL.get(key)
+        if flag is None and key.rpartition(".")[0] not in NAMESPACES:
             raise AttributeError(_unknown(key))
-        if flag is not None:
-            if isinstance(flag.default, bool) and isinstance(value, str):
-                if value.lower() not in _TRUE | _FALSE:
-                    raise ValueError(f"config.{key} is True or False, got {value!r}")
-                value = value.lower() in _TRUE
-            if flag.choices and value not in flag.choices:
-                raise ValueError(
-                    f"config.{key} takes one of {', '.join(map(str, flag.choices))}; got {value!r}"
-                )
-        self._root._values[key] = value
+        self._root._values[key] = value if flag is None else _checked(key, flag, value)
 
     @contextmanager
-    def change_flags(self, **flags: Any) -> Iterator[None]:
-        """Set flags for a while: as a context, or as a decorator (`theano.change_flags`)."""
+    def change_flags(self, args: Any = (), **flags: Any) -> Iterator[None]:
+        """Set flags for a while: as a context, or as a decorator (`theano.change_flags`).
+
+        Flags with a dot in their name are given in a dict, or with `__` in place of the dot.
+        """
+        given = {**dict(args), **{key.replace("__", "."): value for key, value in flags.items()}}
         values = self._root._values
-        before = dict(values)
+        before = {key: values[key] for key in given if key in values}
         try:
-            for key, value in flags.items():
-                self.set(key.replace("__", "."), value)
+            for key, value in given.items():
+                self.set(key, value)
             yield
         finally:
-            values.clear()
+            for key in given:
+                values.pop(key, None)
             values.update(before)
 
     def describe(self) -> str:
-        """A table of all flags, their values and meanings."""
-        rows = []
-        for key, value in sorted(self._root._values.items()):
-            meaning = FLAGS[key].meaning if key in FLAGS else "accepted, no meaning here"
-            rows.append(f"{key:<22} {value!s:<14} {meaning}")
+        """A table of all flags that mean something, their values and meanings; then those of
+        Theano's other flags that were set, and the names of the rest, which may be."""
+        values = self._root._values
+        chosen = sorted(k for k in values if k not in FLAGS and values[k] != _default(k))
+        rows = [
+            f"{key:<26} {_shown(values[key]):<14} {_ALL.get(key, _NOTHING).meaning}"
+            for key in (*sorted(FLAGS), *chosen)
+        ]
+        rest = ", ".join(sorted(ACCEPTED.keys() - set(chosen)))
+        rows += ["", "Accepted, without meaning here:"]
+        rows += textwrap.wrap(rest, 99, break_on_hyphens=False, break_long_words=False)
         return "\n".join(rows)
+
+    def __str__(self) -> str:
+        return self._root.describe()
+
+
+_NOTHING = Flag(None)
+
+
+def _default(key: str) -> Any:
+    return ACCEPTED.get(key, _NOTHING).default
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if value == "" else str(value)
+
+
+def _checked(key: str, flag: Flag, value: Any) -> Any:
+    """`value` in the flag's type; ValueError if it has none."""
+    kind = type(flag.default)
+    new: Any
+    if value is None and kind is str:
+        value = "None"
+    try:
+        if kind is bool:
+            new = _BOOLEANS[str(value).lower()]
+        elif kind is str:
+            new = str(value) if isinstance(value, (str, os.PathLike, bool)) else None
+        else:
+            new = kind(value)
+    except (KeyError, TypeError, ValueError):
+        new = None
+    if new is None:
+        raise ValueError(
+            explain("config", f"config.{key} is {_KINDS[kind]}, got {value!r}",
+                    got=type(value).__name__, expected=_KINDS[kind])
+        )  # fmt: skip
+    if flag.choices and new not in flag.choices:
+        cure = ""
+        if key == "device" and new.startswith(_DEVICES):
+            cure = "leave it: functions run on the CPU; there is no GPU target yet"
+        raise ValueError(
+            explain("config", f"config.{key} takes one of {', '.join(flag.choices)}; got {new!r}",
+                    cure=cure)
+        )  # fmt: skip
+    return new
 
 
 def _unknown(key: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(key, [*FLAGS, *IGNORED], n=2)
+    near = difflib.get_close_matches(key, _ALL, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return explain(
         "config", f"symgraph.config has no flag {key!r}{hint}", expected=", ".join(FLAGS)
@@ -139,32 +153,58 @@ def _unknown(key: str) -> str:
 
 
 def _read_environment(settings: Settings, warn: Callable[[str], None]) -> None:
+    """Set what `.theanorc` says (or the files in THEANORC), then THEANO_FLAGS, SYMGRAPH_FLAGS."""
+    refused: dict[str, str] = {}
+
     def assign(key: str, value: str, source: str) -> None:
+        refused.pop(key, None)
         try:
-            settings.set(key.strip(), value.strip())
+            settings.set(key, value)
         except (AttributeError, ValueError) as error:
-            warn(f"{source}: {error}; the default stays")
+            refused[key] = f"{source}: {error}; the default stays"
 
-    path = Path(os.environ.get("THEANORC", "~/.theanorc")).expanduser()
-    if path.is_file():
-        import configparser
-
-        parser = configparser.ConfigParser(interpolation=None)
-        parser.optionxform = str  # type: ignore[assignment,method-assign]
-        try:
-            parser.read(path)
-        except configparser.Error as error:
-            warn(f"{path}: {error}")
-        for section in parser.sections():
-            for key, value in parser.items(section):
-                assign(key if section == "global" else f"{section}.{key}", value, str(path))
+    paths = os.environ.get("THEANORC", "~/.theanorc").split(os.pathsep)
+    for path in (Path(p).expanduser() for p in paths if p):
+        if path.is_file():
+            for key, value in _read_file(path, warn).items():
+                assign(key, value, str(path))
     for variable in ("THEANO_FLAGS", "SYMGRAPH_FLAGS"):
-        for part in os.environ.get(variable, "").split(","):
-            if "=" in part:
-                key, value = part.split("=", 1)
-                assign(key, value, variable)
-            elif part.strip():
+        for part in _parts(os.environ.get(variable, "")):
+            key, equals, value = part.partition("=")
+            if equals:
+                assign(key.strip(), value.strip(), variable)
+            else:
                 warn(f"{variable}: {part!r} is not of the form flag=value")
+    if settings.force_device and "device" in refused:
+        raise ValueError(f"{refused['device']}, but force_device is set")
+    for text in refused.values():
+        warn(text)
+
+
+def _parts(text: str) -> list[str]:
+    """`text` cut at its commas, but for those within quotes."""
+    splitter = shlex.shlex(text, posix=True, punctuation_chars=False)
+    splitter.whitespace = ","
+    splitter.whitespace_split = True
+    splitter.commenters = ""
+    return [part.strip() for part in splitter if part.strip()]
+
+
+def _read_file(path: Path, warn: Callable[[str], None]) -> Mapping[str, str]:
+    """The flags of a file: those in its section `global`, and `section.name` of the others."""
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read(path)
+    except (configparser.Error, UnicodeDecodeError) as error:
+        warn(f"{path}: {error}")
+    return {
+        key if section == "global" else f"{section}.{key}": value.strip()
+        for section in parser.sections()
+        for key, value in parser.items(section)
+    }
 
 
 def _warn(text: str) -> None:

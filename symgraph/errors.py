@@ -6,6 +6,8 @@ Every message says which op, where the user wrote it, what it got, what it expec
 from __future__ import annotations
 
 import linecache
+import sys
+import warnings
 from typing import NamedTuple
 
 
@@ -36,6 +38,22 @@ def explain(
     facts = (("where", where), ("got", got), ("expected", expected), ("cure", cure))
     lines += [f"  {name + ':':<10}{fact}" for name, fact in facts if fact]
     return "\n".join(lines)
+
+
+def warn_at(where: Trace | None, text: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the user's line, however deep in symgraph it is found."""
+    if where is None:
+        warnings.warn(text, category, stacklevel=3)
+    else:
+        warnings.warn_explicit(text, category, where.filename, where.lineno)
+
+
+def start_debugger(text: str) -> None:
+    """Say why on stderr, and start pdb: for settings whose value is 'pdb'."""
+    import pdb
+
+    sys.stderr.write(text + "\n")
+    pdb.set_trace()
 
 
 class AsTensorError(TypeError):

@@ -99,13 +99,15 @@ def verify_grad(
     rel_tol: float | None = None,
     mode: Any = None,
     cast_to_output_type: bool = False,
+    no_debug_ref: bool = True,
 ) -> None:
     """Check the symbolic gradient of `fun` at the arrays `pt` against finite differences.
 
     `fun` takes one variable for each array (floats, any shapes) and returns a tensor, which is
     projected on `n_tests` random directions drawn from `rng` (a NumPy RandomState or Generator).
     `out_type` is the dtype in which fun computes, if it is narrower than its result;
-    `cast_to_output_type` casts the gradient's seed to it. A size of 1 in `pt` does not broadcast.
+    `cast_to_output_type` casts the gradient's seed to it; `no_debug_ref` means nothing here. Axes
+    of size 1 in `pt` are broadcastable.
 
     Raises GradientError where both the absolute error exceeds `abs_tol` and the relative one
     `rel_tol` (1e-4 in float64, 1e-2 in float32, 5e-2 in float16), TypeError without `rng` or for
@@ -124,7 +126,8 @@ def verify_grad(
         if str(point.dtype) not in FLOATS:
             raise TypeError(f"verify_grad: pt[{position}] is of {point.dtype}; it takes floats")
     inputs = [
-        TensorType(str(p.dtype), (False,) * p.ndim)(f"input {i}") for i, p in enumerate(points)
+        TensorType(str(p.dtype), [size == 1 for size in p.shape])(f"input {i}")
+        for i, p in enumerate(points)
     ]
     output = fun(*inputs)
     if isinstance(output, (list, tuple)):

@@ -8,6 +8,7 @@ construction: passes rebuild.
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from symgraph.configuration import config
 from symgraph.errors import Trace
 from symgraph.types import TensorType, Type
 
 if TYPE_CHECKING:
     from symgraph.expr import Check, Expr, Index
 
+_FLAGS = config._values
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _INHERITED: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
@@ -53,6 +56,22 @@ def tracing(trace: Trace | None) -> Iterator[None]:
         _INHERITED.reset(token)
 
 
+class Scratchpad(SimpleNamespace):
+    """What users note on a variable or a node: `x.tag.note = 'input'`.
+
+    `trace` is where it comes from in the form that Theano's tools read, a list of stacks of (file,
+    line number, function, text of the line); here one stack, of the innermost frame of the user's.
+    """
+
+    @classmethod
+    def of(cls, where: Trace | None) -> Scratchpad:
+        """An empty one for what comes from `where`."""
+        if where is None:
+            return cls(trace=[])
+        text = linecache.getline(where.filename, where.lineno).strip()
+        return cls(trace=[[(*where, text)]])
+
+
 class Variable:
     """A symbolic value. `name` and `tag` are free for users to set."""
 
@@ -74,17 +93,41 @@ class Variable:
         self.created = user_trace() if owner is None else owner.trace
 
     @property
-    def tag(self) -> SimpleNamespace:
+    def tag(self) -> Scratchpad:
         """A place for users to note things: `x.tag.note = 'input'`."""
-        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
+        tag: Scratchpad | None = self.__dict__.get("_tag")
+        if tag is None:
+            tag = self.__dict__["_tag"] = Scratchpad.of(self.created)
         return tag
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        from symgraph.serial import reduce_variable
+
+        return reduce_variable(self)
+
+    def __copy__(self) -> Variable:
+        from symgraph.serial import copy_variable
+
+        return copy_variable(self)
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Variable:
+        from symgraph.serial import deepcopy_variable
+
+        return deepcopy_variable(self, memo)
+
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What pickles and copies hold: all but compiled functions."""
+        """What pickles and copies hold: all but what can be found again."""
         kept = {k: v for k, v in self.__dict__.items() if k != "_eval_functions"}
         names = [n for c in type(self).__mro__ for n in getattr(c, "__slots__", ())]
-        slots = {n: getattr(self, n) for n in names if n[:2] != "__" and hasattr(self, n)}
+        found = ("__dict__", "__weakref__", "_signature")
+        slots = {n: getattr(self, n) for n in names if n not in found and hasattr(self, n)}
         return kept, slots
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        kept, slots = state
+        self.__dict__.update(kept)
+        for name, value in slots.items():
+            setattr(self, name, value)
 
     def clone(self) -> Variable:
         """A new variable of the same type and name, computed by nobody."""
@@ -99,6 +142,10 @@ class Variable:
         return f"<{self.type}>"
 
     def __repr__(self) -> str:
+        if _FLAGS["print_test_value"]:
+            from symgraph.testvalues import shown_with_test_value
+
+            return shown_with_test_value(self)
         return str(self)
 
     def eval(self, inputs_to_values: dict[Variable, Any] | None = None) -> Any:
@@ -128,6 +175,12 @@ class Constant(Variable):
             data.flags.writeable = False
         self.data = data
         self._signature: tuple[Any, ...] | None = None
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        super().__setstate__(state)
+        self._signature = None
+        if isinstance(self.data, np.ndarray):
+            self.data.flags.writeable = False
 
     @property
     def signature(self) -> tuple[Any, ...]:
@@ -167,11 +220,32 @@ class Apply:
             if output.owner is not None:
                 raise ValueError(f"{op}: output {position} belongs to another node already")
             output.owner, output.index, output.created = self, position, self.trace
+        if _FLAGS["compute_test_value"] != "off":
+            from symgraph.testvalues import compute_test_values
+
+            compute_test_values(self)
 
     @property
-    def tag(self) -> SimpleNamespace:
-        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
+    def tag(self) -> Scratchpad:
+        tag: Scratchpad | None = self.__dict__.get("_tag")
+        if tag is None:
+            tag = self.__dict__["_tag"] = Scratchpad.of(self.trace)
         return tag
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from symgraph.serial import reduce_node
+
+        return reduce_node(self)
+
+    def __setstate__(self, extras: Any) -> None:
+        from symgraph.serial import restore_node
+
+        restore_node(self, extras)
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Apply:
+        from symgraph.serial import deepcopy_node
+
+        return deepcopy_node(self, memo)
 
     @property
     def out(self) -> Variable:
@@ -179,6 +253,29 @@ class Apply:
         if len(self.outputs) != 1:
             raise AttributeError(f"{self.op} has {len(self.outputs)} outputs")
         return self.outputs[0]
+
+    @property
+    def nin(self) -> int:
+        """The number of inputs."""
+        return len(self.inputs)
+
+    @property
+    def nout(self) -> int:
+        """The number of outputs."""
+        return len(self.outputs)
+
+    def default_output(self) -> Variable:
+        """The output that calling the op returns. AttributeError if it returns several."""
+        position = getattr(self.op, "default_output", None)
+        return self.out if position is None else self.outputs[position]
+
+    def clone_with_new_inputs(self, inputs: Sequence[Variable], strict: bool = True) -> Apply:
+        """The same op on other inputs. `strict`: of the same types (TypeError)."""
+        if strict:
+            for old, new in zip(self.inputs, inputs, strict=True):
+                if old.type != new.type:
+                    raise TypeError(f"{self.op}: {new} of {new.type} cannot replace {old.type}")
+        return rebuild(self, inputs)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(str, self.inputs))})"
@@ -214,7 +311,8 @@ class LibraryCall(NamedTuple):
     """A library kernel's name, dtype and literal parameters, and its operands with their shapes.
 
     `shapes` overrides the shapes in which operands ("in0", "out0", ...) are passed; an operand
-    with an override is passed contiguous.
+    with an override is passed contiguous, or, if it is `turned`, so that its last two axes lie the
+    other way round in memory.
     """
 
     name: str
@@ -223,6 +321,7 @@ class LibraryCall(NamedTuple):
     inputs: tuple[Variable, ...]
     shapes: dict[str, Shape] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
     strided: tuple[str, ...] = ()  # operands that may have any strides; others are contiguous
+    turned: tuple[str, ...] = ()
 
 
 class Op:
@@ -238,6 +337,10 @@ class Op:
     view_of: ClassVar[int | None] = None  # output 0 shows the memory of this input, rearranged
     commutative: ClassVar[bool] = False
     is_pure: ClassVar[bool] = True  # equal inputs give equal outputs, and nothing else happens
+    recompute: ClassVar[bool] = False  # cheaper for each reader to compute than to keep in memory
+    folds: ClassVar[bool] = True  # of constants it is computed once, when the function is compiled
+    # L_op gets gradients of DisconnectedType by outputs that do not reach the cost, and not zeros
+    sees_disconnected: ClassVar[bool] = False
 
     # -- building ---------------------------------------------------------------------------------
 
@@ -254,7 +357,8 @@ class Op:
         return Apply(self, variables, [t.make_variable() for t in types])
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        node = self.make_node(*inputs, **options)
+        with tracing(user_trace()):  # the place of the call, not that of a user's make_node
+            node = self.make_node(*inputs, **options)
         return node.outputs[0] if len(node.outputs) == 1 else node.outputs
 
     # -- meaning ----------------------------------------------------------------------------------
@@ -313,6 +417,11 @@ class Op:
     assemble: ClassVar[Callable[..., list[Write]] | None] = None
     # `lowering(node, ctx) -> LibraryCall`: the library kernel that computes the outputs.
     lowering: ClassVar[Callable[..., LibraryCall] | None] = None
+    # `rounds(node, ctx) -> list[Rounds]`: how often its inner graphs run, on what (ops/rounds.py);
+    # `evaluate_with(node, calls, *inputs)` is `evaluate` with a function for each of them.
+    rounds: ClassVar[Callable[..., list[Any]] | None] = None
+    evaluate_with: ClassVar[Callable[..., Sequence[Any]] | None] = None
+    inner_graphs: ClassVar[tuple[Any, ...]] = ()
 
     def __str__(self) -> str:
         values = [

@@ -1,4 +1,5 @@
-"""Seeing graphs: as formulas (`pp`), as trees (`debugprint`), as pictures (`pydotprint`).
+"""Seeing graphs: as formulas (`pp`), as trees (`debugprint`), as pictures (`pydotprint`); and
+values while they are computed (`Print`).
 
 Names and texts are Theano's (library/printing, tutorial/printing_drawing). Every walk is
 iterative: depth is limited by memory only.
@@ -13,7 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TextIO
 
-from symgraph.graph import Apply, Constant, Op, Variable
+from symgraph.graph import Apply, Constant, Variable
+from symgraph.ops.output import Print as Print
 from symgraph.sharedvalue import SharedVariable
 from symgraph.subject import Subject, op_name, subject_of
 
@@ -152,7 +154,8 @@ class _TreePrinter:
         self.clients: dict[Variable, list[tuple[Apply, int]]] | None = None
         order = graph.order if graph.is_compiled else ()
         self.position = {node: number for number, node in enumerate(order)}
-        self.inner: dict[Apply, None] = {}
+        self.inner: dict[Variable, None] = {}
+        self.outside: dict[Variable, Variable] = {}  # what inner inputs stand for
 
     def find_clients(self) -> None:
         self.clients = {}
@@ -168,17 +171,16 @@ class _TreePrinter:
         if self.inner:
             yield ""
             yield "Inner graphs of the scan ops:"
-        shown: set[Op] = set()
         while self.inner:
-            node = next(iter(self.inner))
-            del self.inner[node]
-            if node.op in shown:
-                continue
-            shown.add(node.op)
+            variable = next(iter(self.inner))
+            del self.inner[variable]
+            node = variable.owner
+            assert node is not None
+            self.outside.update(getattr(node.op, "outside", lambda _: {})(node))
             yield ""
-            yield f"{node.op} {self.identity(node)}"
-            for variable in node.op.inner_outputs:  # type: ignore[attr-defined]
-                yield from self.tree(variable, bar=" >")
+            yield self.text(_Line(variable, "", "", 1))
+            for output in node.op.inner_outputs:  # type: ignore[attr-defined]
+                yield from self.tree(output, bar=" >")
 
     def identity(self, thing: Any) -> str:
         found = self.used.get(thing)
@@ -199,11 +201,11 @@ class _TreePrinter:
                 continue
             yield self.text(line)
             node = line.variable.owner
+            if node is not None and getattr(node.op, "inner_outputs", None):
+                self.inner.setdefault(line.variable)
             if node is None or node in self.done:
                 continue
             self.done[node] = self.used[node]
-            if getattr(node.op, "inner_outputs", None):
-                self.inner.setdefault(node)
             if self.stop_on_name and line.variable.name is not None:
                 continue
             last = len(node.inputs) - 1
@@ -221,6 +223,9 @@ class _TreePrinter:
         kind = f" <{variable.type}>" if self.print_type else ""
         if node is None:
             parts = [str(variable), self.identity(variable) + kind]
+            if variable in self.outside:
+                outer = self.outside[variable]
+                parts.append(f"-> {self.identity(outer.owner or outer)}")
         else:
             many = f".{variable.index}" if len(node.outputs) > 1 else ""
             parts = [f"{node.op}{many}", self.identity(node) + kind, f"'{variable.name or ''}'"]

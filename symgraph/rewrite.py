@@ -288,7 +288,7 @@ def fold_constants(node: Apply) -> list[Variable] | None:
     if not all(isinstance(v.type, TensorType) for v in (*node.inputs, *node.outputs)):
         return None
     data = [v.data for v in node.inputs]  # type: ignore[attr-defined]
-    if any(d.size > FOLD_LIMIT for d in data) or not node.op.is_pure:
+    if any(d.size > FOLD_LIMIT for d in data) or not (node.op.is_pure and node.op.folds):
         return None
     try:
         values = node.op.evaluate(node, *data)

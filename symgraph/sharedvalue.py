@@ -14,7 +14,16 @@ import numpy as np
 from symgraph.errors import explain
 from symgraph.graph import Variable
 from symgraph.types import Generic, TensorType, Type, check_dtype
-from symgraph.variable import TensorVariable
+from symgraph.variable import TensorOperators
+
+
+def owned(data: np.ndarray) -> np.ndarray:
+    """`data` as kernels read and overwrite it: dense, aligned, writeable; copied if need be."""
+    flags = data.flags
+    dense = flags.c_contiguous and flags.aligned and flags.writeable
+    if type(data) is np.ndarray and dense and data.dtype.isnative:
+        return data
+    return np.array(data, data.dtype.newbyteorder("="), order="C")
 
 
 class Container:
@@ -32,9 +41,26 @@ class Container:
         self.strict, self.allow_downcast = strict, allow_downcast
         self.version = 0  # counts replacements of the array, so that functions notice
 
+    @property
+    def data(self) -> Any:
+        """Theano's second name for `value`."""
+        return self.value
+
+    @property
+    def storage(self) -> list[Any]:
+        """The value in a list, as Theano keeps it; a new list, so assigning in it does nothing."""
+        return [self.value]
+
     def replace(self, value: Any) -> None:
         self.value = value
         self.version += 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Container, (None, self.strict, self.allow_downcast), {"value": self.value}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        value = state["value"]  # buffers out of band and maps of files may be of any sort
+        self.value = owned(value) if isinstance(value, np.ndarray) else value
 
 
 class SharedVariable(Variable):
@@ -58,27 +84,29 @@ class SharedVariable(Variable):
         value = self.container.value
         return value if borrow else copy.deepcopy(value)
 
-    def set_value(self, value: Any, borrow: bool = False) -> None:
+    def set_value(self, new_value: Any, borrow: bool = False) -> None:
         """Replace the value. dtype and number of axes must fit (TypeError); sizes may change."""
         cell = self.container
         try:
-            data = self.type.filter(value, cell.strict, cell.allow_downcast)
+            data = self.type.filter(new_value, cell.strict, cell.allow_downcast)
         except TypeError as error:
             raise TypeError(f"set_value of shared variable {self}: {error}") from None
         if isinstance(data, np.ndarray):
-            shares = data is value or (
-                isinstance(value, np.ndarray) and np.shares_memory(data, value)
+            shares = data is new_value or (
+                isinstance(new_value, np.ndarray) and np.shares_memory(data, new_value)
             )
-            usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
-            if not usable or (shares and not borrow):
-                data = np.array(data, order="C")
+            data = np.array(data, order="C") if shares and not borrow else owned(data)
         elif not borrow:
             data = copy.deepcopy(data)
         cell.replace(data)
 
     def zero(self, borrow: bool = False) -> None:
-        """Set every element to 0."""
-        self.set_value(np.zeros_like(self.container.value), borrow=True)
+        """Set every element to 0; `borrow=True` in the memory of the present value."""
+        value = self.container.value
+        if borrow:
+            value[...] = 0
+        else:
+            self.container.replace(np.zeros_like(value))
 
     def clone(self) -> SharedVariable:
         """Another variable that holds the same value: updating one updates both."""
@@ -86,11 +114,12 @@ class SharedVariable(Variable):
         twin.default_update = self.default_update
         return twin
 
-    @property
-    def value(self) -> Any:
+    def _no_value(self, *value: Any) -> Any:
         raise AttributeError(
             f"shared variable {self} has no attribute `value`: use get_value() and set_value()"
         )
+
+    value = property(_no_value, _no_value)
 
 
 class GenericSharedVariable(SharedVariable):
@@ -105,7 +134,7 @@ class GenericSharedVariable(SharedVariable):
         )
 
 
-class TensorSharedVariable(SharedVariable, TensorVariable):
+class TensorSharedVariable(SharedVariable, TensorOperators):
     """A shared array."""
 
     __slots__ = ()
@@ -124,8 +153,9 @@ def shared(
     """A shared variable of initial value `value`.
 
     Arrays and NumPy scalars give tensors of their own dtype (`shared(0)` is int64, `shared(0.)`
-    float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. Anything
-    else, lists included, gives a generic variable that no op computes with. `borrow=True` may
+    float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. A
+    NumPy RandomState gives the state of a random stream. Anything else, lists included, gives a
+    generic variable that no op computes with. `borrow=True` may
     share memory with `value`. `set_value` takes only arrays of exactly this dtype if `strict`, and
     casts anything if `allow_downcast`. Raises TypeError for symbolic and complex values.
     Source: Theano, `shared`.
@@ -142,13 +172,15 @@ def shared(
     if not isinstance(value, np.ndarray) and not is_number:
         if isinstance(value, complex):
             raise TypeError("shared: complex numbers are not supported")
+        if isinstance(value, np.random.RandomState):
+            from symgraph.random_state import shared_state
+
+            return shared_state(value, name)
         return GenericSharedVariable(Generic(), value if borrow else copy.deepcopy(value), name)
     data = np.asarray(value)
     pattern = (False,) * data.ndim if broadcastable is None else tuple(broadcastable)
     kind = TensorType(check_dtype(data.dtype), pattern)
     data = data.astype(kind.dtype, copy=False)
     kind.filter(data)
-    usable = data.flags.c_contiguous and data.flags.writeable and data.flags.aligned
-    if not borrow or not usable:
-        data = np.array(data, order="C")
+    data = owned(data) if borrow else np.array(data, order="C")
     return TensorSharedVariable(kind, data, name, Container(data, strict, allow_downcast))

@@ -6,20 +6,20 @@ is written once, beside its op.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from symgraph.configuration import config
-from symgraph.errors import AsTensorError, explain
+from symgraph.errors import AsTensorError, explain, start_debugger, warn_at
 from symgraph.graph import Apply, Constant, Variable, user_trace
 from symgraph.types import TensorType, Type, check_dtype, upcast
 
 
-class TensorVariable(Variable):
-    """A symbolic array."""
+class TensorOperators(Variable):
+    """What symbolic arrays, constant and shared ones have in common: `T.TensorVariable` is the
+    class of the first only, as in Theano, whose users tell them apart by `isinstance`."""
 
     __slots__ = ()
     type: TensorType
@@ -58,12 +58,6 @@ class TensorVariable(Variable):
             )
         return True
 
-    def __iter__(self) -> Any:
-        raise TypeError(
-            "TensorType does not support iteration. Maybe you are using builtin.sum instead of "
-            "symgraph.tensor.sum? (Maybe .max?)"
-        )
-
     def __len__(self) -> int:
         raise TypeError("a symbolic array has no len(); use x.shape[0], which is symbolic")
 
@@ -73,7 +67,13 @@ class TensorVariable(Variable):
         return svg(self)
 
 
-class TensorConstant(Constant, TensorVariable):
+class TensorVariable(TensorOperators):
+    """A symbolic array: an input, or the result of a node."""
+
+    __slots__ = ()
+
+
+class TensorConstant(Constant, TensorOperators):
     """A constant array."""
 
     __slots__ = ()
@@ -84,14 +84,23 @@ class TensorConstant(Constant, TensorVariable):
         return self.data  # type: ignore[no-any-return]
 
 
-def _float64(variable: TensorVariable) -> None:
-    text = (
-        f"a float64 variable was made at {user_trace()}; float32 with int32 or int64 gives "
-        "float64: cast the integers, or set config.cast_policy = 'numpy+floatX'"
-    )
-    if config.warn_float64 == "raise":
+def _float64(variable: TensorOperators) -> None:
+    """Do what `config.warn_float64` asks for."""
+    where = user_trace()
+    text = explain(
+        "warn_float64", "You are creating a TensorVariable with float64 dtype", where=where,
+        got=f"{variable.name or 'a result'} of {variable.type}", expected="float32 or narrower",
+        cure="float32 with int32 or int64 gives float64, as do np.float64 and float literals under "
+        "floatX='float64': cast the integers (.astype), or set config.cast_policy = 'numpy+floatX' "
+        "or config.floatX = 'float32'",
+    )  # fmt: skip
+    action = config.warn_float64
+    if action == "raise":
         raise TypeError(text)
-    warnings.warn(text, stacklevel=4)
+    if action == "pdb":
+        start_debugger(text)
+    else:
+        warn_at(where, text)
 
 
 def _autocast(value: Any) -> np.ndarray:
@@ -145,7 +154,7 @@ def constant(
     return TensorConstant(TensorType(str(data.dtype), pattern), data, name)
 
 
-def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None) -> TensorVariable:
+def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None) -> TensorOperators:
     """`x` as a symbolic array: variables as they are, numbers and arrays as constants.
 
     A list that holds variables is stacked along a new first axis. Python's True and False are

@@ -16,6 +16,7 @@ from benchmarks import __main__ as command
 from benchmarks import contenders, install, limits, machine, measure, plot, report, run, worker
 from benchmarks.contenders import ALL, CONTENDERS, Contender
 from benchmarks.crew import Crew, Failed
+from benchmarks.peers import numba as numba_peer
 from benchmarks.peers import numpy as numpy_peer
 from benchmarks.peers import symgraph as symgraph_peer
 from benchmarks.subject import Bar, Family, Subject
@@ -359,6 +360,7 @@ def test_names_are_unique_and_kernels_exist() -> None:
 
 TINY: dict[str, tuple[Any, ...]] = {
     "network_step": ((784, 10), 2),
+    "lstm_step": (3, 2, 4, 5),
     "conv_forward": (2, 2, 6, 3, 3, 2, 1),
     "conv_grad_weights": (2, 2, 6, 3, 3, 2, 1),
     "conv_grad_inputs": (2, 2, 6, 3, 3, 2, 1),
@@ -387,6 +389,18 @@ def test_the_kernels_of_symgraph_run(kernel: str) -> None:
         wanted = numpy_peer.Peer("", 2)
         step = getattr(wanted, kernel)(*TINY[kernel])
         assert not measure.disagreements({"NumPy": worker.summary(wanted.digest(step())), "s": got})
+
+
+def test_the_lstm_by_hand_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    import symgraph
+
+    monkeypatch.setattr(numba_peer, "_lstm", numba_peer._lstm.py_func)
+    with symgraph.config.change_flags(floatX="float32"):
+        ours = symgraph_peer.Peer("", 2).lstm_step(*TINY["lstm_step"])
+    by_hand = numba_peer.Peer("", 2).lstm_step(*TINY["lstm_step"])
+    costs = np.array([[ours(), by_hand()] for _ in range(10)])
+    np.testing.assert_allclose(costs[:, 0], costs[:, 1], rtol=1e-5)
+    assert costs[-1, 0] < costs[0, 0]
 
 
 # ---- a whole run, its page and pictures, the command line
@@ -478,6 +492,35 @@ def test_a_page_is_rendered_anew_from_figures(results: dict[str, Any], tmp_path:
     figures.write_text(json.dumps(results), encoding="utf-8")
     assert command.main(["--render", "--json", str(figures), "--docs", str(tmp_path)]) == 0
     assert (tmp_path / "benchmarks.md").exists()
+
+
+def made_up(*families: tuple[str, dict[str, float]], date: str = "then") -> dict[str, Any]:
+    """Results with these seconds of symgraph's."""
+    return {
+        "date": date, "versions": {"symgraph": date}, "absent": {"JAX": date}, "machine": date,
+        "families": [
+            {"key": key, "title": key, "rows": [
+                measure.row(Subject(name), {"symgraph": [value]}, {})
+                for name, value in rows.items()
+            ]}
+            for key, rows in families
+        ],
+    }  # fmt: skip
+
+
+def test_a_run_of_some_subjects_is_put_into_the_results() -> None:
+    names = {f.key: [s.name for s in f.subjects] for f in FAMILIES}
+    lenet, gemm, lstm = names["lenet"], names["gemm"], names["lstm"]
+    then = made_up(("lenet", {lenet[0]: 1.0, lenet[1]: 2.0}), ("gemm", {gemm[0]: 3.0}))
+    now = made_up(("lenet", {lenet[1]: 20.0}), ("lstm", {lstm[0]: 4.0}), date="now")
+    found = run.merged(then, now)
+    rows = [row for family in found["families"] for row in family["rows"]]
+    assert [(row["name"], row["median"]["symgraph"], row.get("date")) for row in rows] == [
+        (lenet[0], 1.0, None), (lenet[1], 20.0, "now"), (lstm[0], 4.0, "now"), (gemm[0], 3.0, None)
+    ]  # fmt: skip
+    assert (found["date"], found["machine"]) == ("then", "then")
+    assert found["versions"] == {"symgraph": "now"} and found["absent"] == {"JAX": "then"}
+    assert report.remarks(rows[1]) == ["measured apart, now"] and report.remarks(rows[0]) == []
 
 
 def test_contenders_keep_to_one_thread_count_and_their_own_caches(tmp_path: Path) -> None:

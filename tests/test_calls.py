@@ -11,12 +11,15 @@ import pytest
 
 import symgraph
 from symgraph import tensor as T
+from symgraph.compile import library
 from symgraph.compile.binding import Binder, address
 from symgraph.compile.pipeline import Options
 from symgraph.compile.program import Program
+from symgraph.compile.steps import LibraryOperands
 from symgraph.types import TensorType
 
 PYTHON = Options("python")
+gemm = sys.modules["symgraph.compile.library.gemm"]  # (the package has a function of that name)
 
 NUMBERS = (
     1.5, -0.0, float("nan"), float("inf"), 1e300, 3.5e38, 0.1, 3, -1, 2**53 + 1, 2**63, True,
@@ -133,6 +136,33 @@ def counted(function: Any, name: str, calls: list[Any]) -> Any:
         return function(*args, **kwargs)
 
     return wrapper
+
+
+def test_new_sizes_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product is cut up at most twice, without and with shared panels, for all its stages; a
+    library call's shapes are read once for all its stages and temporaries."""
+    cut, called = [], []
+    original = gemm.product_blocks
+    monkeypatch.setattr(gemm, "product_blocks", counted(original, "cut", cut))
+    monkeypatch.setattr(library, "_lowered", {})
+    f, (data, *_) = network()
+    made = LibraryOperands.concrete
+
+    def concrete(self: Any, value: Any) -> Any:
+        before = self.latest
+        result = made(self, value)
+        called.extend([self] * (self.latest is not before))
+        return result
+
+    monkeypatch.setattr(LibraryOperands, "concrete", concrete)
+    products = {s.library.operands for s in f._compiled.plan.steps if s.library is not None}
+    assert len(products) == 2
+    for rows in (6, 7, 400):
+        cut.clear()
+        called.clear()
+        f(np.resize(data, (rows, 4)))
+        assert len(products) <= len(cut) <= 2 * len(products)
+        assert sorted(map(id, called)) == sorted(map(id, products))
 
 
 def test_many_calls_leave_no_object_behind() -> None:

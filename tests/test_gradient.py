@@ -353,7 +353,7 @@ def test_products_with_jacobians() -> None:
     with pytest.raises(ValueError, match="eval_points"):
         T.Rop(y, x, w)
     with pytest.raises(DisconnectedInputError):
-        T.Rop(y, u, u)
+        T.Rop(w, u, u)
 
 
 # ---- finite differences --------------------------------------------------------------------------

@@ -269,26 +269,33 @@ IMAGES = (  # n, c, o, h, w, kh, kw
 )
 
 
-def convolutions(declared: dict, dtype: str) -> Iterator[tuple]:
-    """(sizes, params, pad in numbers, image, filters, gradient of the output) of every case."""
-    rng = np.random.default_rng(3)
-    defaults = {"filter_flip": True, "subsample": (1, 1), "filter_dilation": (1, 1)}
-    params = defaults | {"num_groups": 1, "pad": "valid", "kh": None, "kw": None} | declared
-    for n, c, o, h, w, kh, kw in IMAGES:
-        kh, kw = params["kh"] or kh, params["kw"] or kw
-        reach = [(k - 1) * d for k, d in zip((kh, kw), params["filter_dilation"], strict=True)]
-        named = {"valid": NONE, "full": [(r, r) for r in reach]}
-        named["half"] = [((r + 1) // 2,) * 2 for r in reach]
-        pad = named.get(params["pad"]) if isinstance(params["pad"], str) else params["pad"]
-        oh, ow = (
-            out_size(size, k, s, d, p)
-            for size, k, s, d, p in zip(
-                (h, w), (kh, kw), params["subsample"], params["filter_dilation"], pad, strict=True
-            )
+def drawn(rng: np.random.Generator, sizes: tuple[int, ...], declared: dict, dtype: str) -> tuple:
+    """(params, pad in numbers, image, filters, gradient of the output); sizes as in IMAGES."""
+    n, c, o, h, w, kh, kw = sizes
+    params = {"filter_flip": True, "subsample": (1, 1), "filter_dilation": (1, 1)}
+    params |= {"num_groups": 1, "pad": "valid", "kh": None, "kw": None} | declared
+    kh, kw = params["kh"] or kh, params["kw"] or kw
+    reach = [(k - 1) * d for k, d in zip((kh, kw), params["filter_dilation"], strict=True)]
+    named = {"valid": NONE, "full": [(r, r) for r in reach]}
+    named["half"] = [((r + 1) // 2,) * 2 for r in reach]
+    pad = named[params["pad"]] if isinstance(params["pad"], str) else params["pad"]
+    oh, ow = (
+        out_size(size, k, s, d, p)
+        for size, k, s, d, p in zip(
+            (h, w), (kh, kw), params["subsample"], params["filter_dilation"], pad, strict=True
         )
-        shapes = (n, c, h, w), (o, c // params["num_groups"], kh, kw), (n, o, oh, ow)
-        if oh and ow:
-            yield params, pad, *(rng.standard_normal(s).astype(dtype) for s in shapes)
+    )
+    shapes = (n, c, h, w), (o, c // params["num_groups"], kh, kw), (n, o, oh, ow)
+    return params, pad, *(rng.standard_normal(s).astype(dtype) for s in shapes)
+
+
+def convolutions(declared: dict, dtype: str) -> Iterator[tuple]:
+    """What is drawn for every case with results."""
+    rng = np.random.default_rng(3)
+    for sizes in IMAGES:
+        case = drawn(rng, sizes, declared, dtype)
+        if 0 not in case[-1].shape[2:]:
+            yield case
 
 
 @pytest.mark.parametrize(

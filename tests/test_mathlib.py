@@ -21,9 +21,9 @@ def memory(dtype: str) -> np.dtype:
 def kernel_source(expression: str, dtypes: tuple[str, ...], result: str) -> str:
     loads = "".join(
         f"    {name} = pointer_in(arrays, {k}, {dtype})\n"
-        for k, (name, dtype) in enumerate(zip("ab", dtypes, strict=False), 1)
+        for k, (name, dtype) in enumerate(zip("abc", dtypes, strict=False), 1)
     )
-    values = re.sub(r"\b([ab])\b", r"\1[i]", expression)
+    values = re.sub(r"\b([abc])\b", r"\1[i]", expression)
     return (
         "def kernel(arrays, sizes, start, stop, worker):\n"
         f"    out = pointer_out(arrays, 0, {result})\n{loads}"
@@ -83,6 +83,7 @@ UNARY = (
     "floor ceil trunc rint round_half_away_from_zero absolute sgn isnan isinf logical_not"
 ).split()
 BINARY = ("maximum minimum mod floor_divide power logical_and logical_or logical_xor").split()
+DRAWS = [f"philox_{kind}{bits}" for kind in ("uniform", "normal") for bits in (16, 32, 64)]
 QUESTIONS = {"isnan", "isinf", "logical_not", "logical_and", "logical_or", "logical_xor"}
 
 
@@ -90,10 +91,27 @@ def test_both_vocabularies_have_the_same_names():
     from symgraph.compile import native
 
     assert set(native.VOCABULARY) == set(interpreted.VOCABULARY)
-    tested = {*UNARY, *BINARY, *DTYPES, "arctan2", "invert", "select"}
+    tested = {*UNARY, *BINARY, *DTYPES, *DRAWS, "arctan2", "invert", "select", "affine"}
     carved = {"pointer_at", "pointer_in_at", "pointer_out_at", "address"}
     pointers = {"pointer", "pointer_in", "pointer_out"} | carved
     assert set(native.VOCABULARY) == tested | pointers
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_drawn_numbers_have_the_same_bits(name):
+    key = np.array([0, -1, 2**62, -(2**63), 12345] * 40)
+    calls, index = np.arange(200) // 7 << 31, np.arange(200) << 29
+    result = "float64" if name.endswith("64") else "float32"
+    arguments = f"{name}(a, b, c)", ("int64",) * 3, result, key, calls, index
+    np.testing.assert_array_equal(evaluate(*arguments), evaluate(*arguments, target="python"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_affine_rounds_twice(dtype):
+    x, scale, shift = np.random.RandomState(0).randn(3, 5000).astype(dtype)
+    arguments = "affine(a, b, c)", (dtype,) * 3, dtype, x, scale, shift
+    np.testing.assert_array_equal(evaluate(*arguments), x * scale + shift)
+    np.testing.assert_array_equal(evaluate(*arguments, target="python"), x * scale + shift)
 
 
 def agree(expression: str, dtypes: tuple[str, ...], result: str, *inputs: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import symgraph
 import symgraph.tensor as T
 from symgraph.compile.arena import ALIGN, arrange
 from symgraph.compile.pipeline import Options
+from symgraph.ops.core import DimShuffle
 from symgraph.ops.counting import unique
 
 lifetimes = st.tuples(st.integers(0, 20), st.integers(0, 8)).map(lambda t: (t[0], t[0] + t[1]))
@@ -269,6 +270,28 @@ def test_most_functions_have_one_segment() -> None:
     assert len(f._compiled.plan.segments) == 1
     g = function([x], x[x[:, 0].argmax()])
     assert len(g._compiled.plan.segments) == 2
+
+
+def test_axes_that_lead_or_trail_are_summed_over_where_they_lie() -> None:
+    a, b, w = T.tensor3("a"), T.tensor3("b"), symgraph.shared(np.ones((4, 2)))
+    c, d = T.tensor3("c"), T.tensor4("d")
+    cost = T.sqr(T.dot(a, w)).sum()
+    products = (
+        T.tensordot(a, b, [[0, 1], [0, 1]]),  # leading ones of both
+        T.tensordot(a, b, [[1, 0], [1, 0]]),
+        T.tensordot(b, c, [[1, 2], [1, 2]]),  # trailing ones of both
+        T.tensordot(a, d, [[0], [0]]),
+        T.tensordot(a, b.dimshuffle(2, 0, 1), [[0, 1], [1, 2]]),
+        T.grad(cost, w),
+    )
+    for product in products:
+        f = function([a, b, c, d], product, target="cpu", on_unused_input="ignore")
+        copied = [n.op for s in f._compiled.plan.steps for n in s.nodes]
+        assert not [op for op in copied if isinstance(op, DimShuffle)], product
+    f = function([a, b], T.tensordot(a, b, [[1, 2], [0, 1]]), target="cpu")
+    assert all(s.library for s in f._compiled.plan.steps)
+    f = function([a, b], T.tensordot(a, b, [[0, 2], [1, 0]]), target="cpu")
+    assert sum(s.library is None for s in f._compiled.plan.steps) == 2  # these must be copied
 
 
 def test_new_sizes_are_bound_without_compiling() -> None:

@@ -279,7 +279,7 @@ def test_inner_graphs_follow():
     assert debugprint(loop(scalar("x")), file="str") == (
         "for{cpu,scan_fn} [id A] ''\n |x [id B]\n"
         "\nInner graphs of the scan ops:\n"
-        "\nfor{cpu,scan_fn} [id A]\n"
+        "\nfor{cpu,scan_fn} [id A] ''\n"
         " >Elemwise{mul,no_inplace} [id C] ''\n > |h [id D]\n > |k [id E]\n"
     )
 

@@ -179,6 +179,9 @@ def test_no_iteration_no_length() -> None:
     for ndim in (0, 1, 2):
         with pytest.raises(TypeError, match="does not support iteration"):
             iter(variable(ndim))
+    rows, columns = variable(2).shape  # of a known length
+    assert rows.ndim == columns.ndim == 0
+    assert [int(v.eval()) for v in T.constant([3, 4])] == [3, 4]
     with pytest.raises(TypeError, match="symbolic"):
         len(variable(1))
     with pytest.raises(TypeError, match="set_subtensor"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,17 +50,27 @@ def arrange(
 
     `lifetimes` are inclusive ranges of steps, `sizes` bytes.
     """
-    rounded = {item: -(-sizes[item] // ALIGN) * ALIGN for item in lifetimes}
-    least = largest_live_set(lifetimes, rounded)
-    lengths = sorted(last - first for first, last in lifetimes.values())
-    found = []
+    rounded = {item: -(-sizes[item] // ALIGN) * ALIGN for item in lifetimes if sizes[item]}
+    spans = {item: lifetimes[item] for item in rounded}
+    places, total = _best(spans, rounded)
+    return {**dict.fromkeys(lifetimes, 0), **places}, total  # what has no bytes lies anywhere
+
+
+def _best(
+    lifetimes: Mapping[Any, Lifetime], sizes: Mapping[Any, int]
+) -> tuple[dict[Any, int], int]:
+    """As `arrange`, of items with multiples of ALIGN bytes."""
+    least = largest_live_set(lifetimes, sizes)
+    lengths = sorted([last - first for first, last in lifetimes.values()])
+    order = sorted(lifetimes, key=lambda r: (lifetimes[r][0], -sizes[r]))
+    found: list[tuple[dict[Any, int], int]] = [] if lengths else [({}, 0)]
     for part in SOON if lengths else ():
         soon = lengths[int(part * len(lengths))]
-        found.append(_by_time(lifetimes, rounded, least, soon))
+        found.append(_by_time(order, lifetimes, sizes, least, soon))
         if found[-1][1] <= NEAR * least:
             return found[-1]
     if len(lengths) <= GREEDY:
-        found.append(_by_size(lifetimes, rounded))
+        found.append(_by_size(lifetimes, sizes))
     return min(found, key=lambda arrangement: arrangement[1])
 
 
@@ -96,18 +106,21 @@ def _by_size(
             offset = max(offset, end)
         places[item] = offset
         total = max(total, offset + size)
-        if size:
-            insort(placed, (offset, offset + size, first, last))
+        insort(placed, (offset, offset + size, first, last))
     return places, total
 
 
 def _by_time(
-    lifetimes: Mapping[Any, Lifetime], sizes: Mapping[Any, int], total: int, soon: int
+    order: Sequence[Any],
+    lifetimes: Mapping[Any, Lifetime],
+    sizes: Mapping[Any, int],
+    total: int,
+    soon: int,
 ) -> tuple[dict[Any, int], int]:
     places: dict[Any, int] = {}
     gaps = [(0, total)]  # (start, end), in order, none touches the next
     alive: list[tuple[int, int, int]] = []  # (last step, start, end), a heap
-    for item in sorted(lifetimes, key=lambda r: (lifetimes[r][0], -sizes[r])):
+    for item in order:
         first, last = lifetimes[item]
         size = sizes[item]
         while alive and alive[0][0] < first:
@@ -121,11 +134,10 @@ def _by_time(
         _, start, end = min(fitting)
         is_high = last - first <= soon and (start > 0 or end == total)
         offset = end - size if is_high else start
-        if size:
-            k = bisect_left(gaps, (start, end))
-            left = [(start, offset), (offset + size, end)]
-            gaps[k : k + 1] = [gap for gap in left if gap[0] < gap[1]]
-            heapq.heappush(alive, (last, offset, offset + size))
+        k = bisect_left(gaps, (start, end))
+        left = [(start, offset), (offset + size, end)]
+        gaps[k : k + 1] = [gap for gap in left if gap[0] < gap[1]]
+        heapq.heappush(alive, (last, offset, offset + size))
         places[item] = offset
     return places, total
 

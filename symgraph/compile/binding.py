@@ -9,6 +9,7 @@ few numbers changed.
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
@@ -18,8 +19,9 @@ import numpy as np
 from symgraph.compile import cache, chain, driver
 from symgraph.compile.arena import Lifetime, arrange
 from symgraph.compile.host import compile_host, decided, leaves
+from symgraph.compile.loop import LoopStep, LoopTables
 from symgraph.compile.plan import Plan
-from symgraph.compile.steps import ERRORS, WORKSPACE, PythonStep, Step
+from symgraph.compile.steps import ERRORS, WORKSPACE, PythonStep, Scratch, Step
 from symgraph.expr import Check, Const, Expr
 from symgraph.graph import Constant, Variable
 
@@ -34,6 +36,7 @@ class Tables:
         self.operands = operands
         self.sizes = np.array(sizes or [0], np.int64)
         self.native: driver.Program | None = None
+        self.loops: list[LoopTables] = []  # kept alive: sizes hold their addresses
 
 
 class Bound:
@@ -65,9 +68,17 @@ class Binder:
         self, plan: Plan, inputs: Sequence[Variable], shared: Sequence[Variable], target: str
     ) -> None:
         self.plan, self.inputs, self.target = plan, list(inputs), target
-        sources = (step.source for step in plan.native_steps())
-        built = iter(cache.build_all(sources, target, before=driver.prepare))
-        self.kernels = [next(built) if isinstance(s, Step) else None for s in plan.steps]
+        sources = plan.sources()
+        built = cache.build_all(sources, target, before=driver.prepare)
+        kernel_of = dict(zip(sources, built, strict=True))
+        self.kernels = [
+            kernel_of.get(s.source) if isinstance(s, Step) else None for s in plan.steps
+        ]
+        for step in plan.steps:
+            if isinstance(step, LoopStep):
+                step.use(Binder(step.inner.plan, step.inner.rounds.inner.inputs, [], target))
+        self.workers = driver.workers()
+        self.passed_on = functools.cache(chain.passed_on)
         self.sources = {v: k for k, v in enumerate([*inputs, *shared, *plan.late])}
         self._number_bases(shared)
         self._find_lifetimes()
@@ -131,6 +142,7 @@ class Binder:
             every.update(wanted)
         self.hosts = [compile_host(exprs, self.sources) for exprs in self.exprs]
         self.operands = [self._operands(first, last) for first, last in plan.segments]
+        self.allocated = [self._allocated(k) for k in range(len(plan.segments))]
         self.layouts_of = {
             step: compile_host(step.host(), self.sources)
             for step in plan.steps
@@ -151,6 +163,15 @@ class Binder:
                 known = offset.value * size if type(offset) is Const else 0
                 rows.append((self.base[root], known, 0))
         return np.array(rows, np.int64).reshape(-1, 3), varying
+
+    def _allocated(self, segment: int) -> list[tuple[Variable, Scratch | None, list[Expr]]]:
+        """The roots that the segment makes whose shapes are known before, and what tells them."""
+        plan = self.plan
+        return [
+            (root, plan.scratch.get(root), plan.size_exprs(root))
+            for root in self.made(segment)
+            if root in plan.scratch or root in plan.temporaries or root in plan.slots
+        ]
 
     def _place_checks(self) -> list[list[Check]]:
         """Each check goes into the first segment that knows what it asks for."""
@@ -183,6 +204,13 @@ class Binder:
         moving = [e for e in offsets if e in free and not known[e]]
         self.moving = {e: k for k, e in enumerate(moving)}
 
+    def forget(self) -> None:
+        """Let go of the tables of inner graphs."""
+        for step in self.plan.steps:
+            if isinstance(step, LoopStep):
+                step.bind_round.cache_clear()
+                step.binder.forget()
+
     def made(self, segment: int) -> list[Variable]:
         """The roots that the segment makes."""
         return [root for root, k in self.made_in.items() if k == segment]
@@ -194,8 +222,9 @@ class Binder:
         bound = Bound()
         for segment in range(len(self.plan.segments)):
             self.bind_segment(segment, arrays, bound)
-        spans = {r: s for r, s in self.lifetimes.items() if r in bound.shapes}
-        sizes = {r: bound.memory.get(r, nbytes(r, bound.shapes[r])) for r in spans}
+        shapes, memory = bound.shapes, bound.memory
+        spans = {r: s for r, s in self.lifetimes.items() if r in shapes}
+        sizes = {r: memory[r] if r in memory else nbytes(r, shapes[r]) for r in spans}
         places, bound.arena = arrange(spans, sizes)
         bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
         return bound
@@ -206,22 +235,28 @@ class Binder:
         for check in self.checks[segment]:
             if not value[check.holds]:
                 raise check.fail(*(value[fact] for fact in check.facts))
-        for root in self.made(segment):
-            self._bind_shape(root, value, bound)
+        known = value.__getitem__
+        for root, scratch, exprs in self.allocated[segment]:
+            bound.shapes[root] = scratch.shape(value) if scratch else tuple(map(known, exprs))
         rows, varying = self.operands[segment]
         steps: list[list[int]] = []
         sizes: list[int] = []
+        loops: list[LoopTables] = []
         at = 0  # the first operand of the step
         row_of: dict[int, int] = {}
         spaces: list[int] = []  # sizes that say how far one worker's workspace is from the next's
         first, last = self.plan.segments[segment]
         for position in range(first, last):
-            step, kernel = self.plan.steps[position], self.kernels[position]
-            if isinstance(step, PythonStep) or kernel is None:
+            step = self.plan.steps[position]
+            if isinstance(step, PythonStep):
                 continue
             row_of[position] = len(steps)
             numbers, extent, grain, workspace = step.bind(value)
-            code = kernel.address if self.target == "cpu" else position
+            code = self._code(position)
+            if isinstance(step, LoopStep):
+                assert step.latest is not None
+                loops.append(step.latest)
+                bound.shapes[step.arena] = (step.latest.nbytes,)
             count = len(step.operands)
             steps.append([code, at, count, len(sizes), max(extent, 0), max(grain, 1), 0])
             at += count
@@ -253,7 +288,17 @@ class Binder:
                 self.bases,
                 self.errors,
             )
+            for loop in loops:
+                loop.run_in(tables.native)
+        tables.loops = loops
         return tables
+
+    def _code(self, position: int) -> int:
+        """What the driver calls for the step at `position`."""
+        kernel = self.kernels[position]
+        if kernel is None:
+            return driver.rounds()
+        return kernel.address if self.target == "cpu" else position
 
     def _cut(
         self, at: int, steps: list[list[int]], value: Mapping[Expr, int], bound: Bound
@@ -265,18 +310,19 @@ class Binder:
         members: list[Any] = self.plan.steps[at : at + len(steps)]
         alone = [(extent, grain) for *_, extent, grain, _ in steps]
         shares: list[tuple[int, int]] = []
-
-        def elements(root: Variable) -> int:
-            # A shared variable that is overwritten is found under its update's slot.
-            return prod(bound.shapes[root]) if root in bound.shapes else -1
-
+        working = tuple(m for m, (extent, _) in zip(members, alone, strict=True) if extent)
+        # A shared variable that is overwritten is found under its update's slot.
+        elements = {
+            root: prod(bound.shapes[root]) if root in bound.shapes else -1
+            for root in self.passed_on(working)
+        }
         for cut in chain.cut(members, value, elements, alone):
             first, last = min(cut.items), max(cut.items) + 1
             steps[first][6] = last - first
             idle = next((k for k in range(first, 0, -1) if alone[k - 1][0]), 0)
             inside = {
                 root: nbytes(root, bound.shapes[root]) // cut.units * cut.chunk
-                for root in chain.passed_on([members[k] for k in cut.items])
+                for root in self.passed_on(tuple(members[k] for k in cut.items))
                 if root in self.lifetimes
                 and at + idle <= self.touching[root][0]  # who has nothing to do touches nothing
                 and self.touching[root][1] < at + last
@@ -291,15 +337,6 @@ class Binder:
                     if root in inside
                 ]
         return shares
-
-    def _bind_shape(self, root: Variable, value: Mapping[Expr, int], bound: Bound) -> None:
-        plan = self.plan
-        if root in plan.scratch:
-            scratch = plan.scratch[root]
-            shapes = {n: tuple(value[e] for e in s) for n, s in scratch.shapes.items()}
-            bound.shapes[root] = tuple(scratch.size(shapes))
-        elif root in plan.temporaries or root in plan.slots:
-            bound.shapes[root] = tuple(value[e] for e in plan.size_exprs(root))
 
 
 def empty(variable: Variable, shape: tuple[int, ...]) -> np.ndarray:
@@ -319,12 +356,15 @@ def address(array: np.ndarray) -> int:
 
 def itemsize(root: Variable) -> int:
     """Bytes of one element."""
-    return int(np.dtype(root.type.dtype).itemsize)
+    dtype: str = root.type.dtype
+    return _itemsize(dtype)
+
+
+@functools.cache
+def _itemsize(dtype: str) -> int:
+    return int(np.dtype(dtype).itemsize)
 
 
 def nbytes(root: Variable, shape: Sequence[int]) -> int:
     """Bytes of an array of this variable's dtype."""
-    size = itemsize(root)
-    for n in shape:
-        size *= n
-    return size
+    return itemsize(root) * prod(shape)

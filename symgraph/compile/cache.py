@@ -51,13 +51,17 @@ VOCABULARY_FILES = (
     "errorfunction",
     "powers",
     "special",
+    "philox",
+    "../ops/philox",
     "walk",
+    "rounds",
     "library/microkernel",
     "library/interleaved_tiles",
     "library/emit",
     "library/blocks",
     "library/patches",
     "library/phases",
+    "library/mersenne",
     "library/blocking",
 )
 MAGIC = b"symgraph object 1\n"
@@ -258,8 +262,12 @@ def compile_kernel(name: str, source: str, symbol: str) -> bytes:
 
 
 def cache_dir() -> Path:
-    """$SYMGRAPH_CACHE, else the folder `symgraph` among the user's caches. It may not exist."""
-    chosen = os.environ.get("SYMGRAPH_CACHE")
+    """$SYMGRAPH_CACHE, else `config.compiledir`, else `config.base_compiledir`, else the folder
+    `symgraph` among the user's caches. It may not exist."""
+    from symgraph.configuration import config
+
+    flag = config.compiledir or config.base_compiledir
+    chosen = os.environ.get("SYMGRAPH_CACHE") or os.path.expanduser(flag)
     if chosen:
         return Path(chosen)
     if sys.platform == "win32":

@@ -75,7 +75,7 @@ class CallPath:
         axes = enumerate(item.variable.type.broadcastable)
         array += [f"{x}.shape[{axis}] == 1" for axis, one in axes if one]
         yield "if not ("
-        if item.ndim == 0:
+        if item.ndim == 0 and not item.strict:
             self.names[f"scalar{k}"] = item.dtype.type  # type: ignore[union-attr]
             for test in (f"type({x}) is scalar{k}", *_number_tests(x, item)):
                 yield f"    {test} or"
@@ -155,8 +155,6 @@ class CallPath:
 def _number_tests(x: str, item: In) -> Iterator[str]:
     """Python numbers that `TensorType.filter` would take for this input of no axes."""
     dtype = str(item.dtype)
-    if item.strict:
-        return
     if dtype == "float64":
         yield f"type({x}) is float"
     elif dtype == "int64":

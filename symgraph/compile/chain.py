@@ -4,17 +4,17 @@ A convolution, the pooling of its result and the tanh of that need not each walk
 sixteen images go through all three, then the next sixteen. `Rows` says how the items of a step
 follow the leading axis of an array; steps whose items follow the same axis of the arrays that pass
 between them can form a chain. Which steps may is decided once (`arrange`), with their order; chunks
-are cut when sizes are known (`grains`), by the problem alone, never by the number of threads.
+are cut when sizes are known (`cut`), by the problem alone, never by the number of threads.
 See docs/decisions/005.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from symgraph import expr as E
 from symgraph.compile.nest import LoopNest
@@ -27,8 +27,7 @@ CHUNKS = 8  # with fewer the steps run one after the other: each may have more
 MOST = 64  # chunks of a chain; more would not balance better
 
 
-@dataclass(frozen=True)
-class Slices:
+class Slices(NamedTuple):
     """Concrete: an axis of `length` entries, every `entries` of which are dealt with by `items`
     consecutive items of the step, and by no others."""
 
@@ -253,8 +252,7 @@ def _extend(chain: _Chain, waiting: deque[Link]) -> tuple[list[Link], list[Link]
 # ---- chunks for concrete sizes -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """A chain for concrete sizes: items of a chunk for each of its members, by number (those
     between have nothing to do), and what part of the rows a chunk is: `chunk` of `units`."""
 
@@ -266,15 +264,17 @@ class Cut:
 def cut(
     members: Sequence[Link],
     value: Mapping[Expr, int],
-    elements: Callable[[Variable], int],
+    shared: Mapping[Variable, int],
     alone: Sequence[tuple[int, int]],
 ) -> list[Cut]:
     """Chunks over the same rows for runs of members, each as long as these sizes allow.
 
-    `elements`: how many an array has; `alone`: (extent, grain) of each member for itself.
+    `shared`: how many elements the arrays have that are passed on between members with something
+    to do; `alone`: (extent, grain) of each member for itself.
     """
     working = [k for k, (extent, _) in enumerate(alone) if extent > 0]
-    shared = {root: elements(root) for root in passed_on([members[k] for k in working])}
+    if all(extent <= (CHUNKS - 1) * grain for extent, grain in alone):
+        return []  # even the smallest chunks are too few
     found: dict[int, Slices | None] = {}
     for k in working:
         rows = members[k].rows
@@ -300,20 +300,24 @@ def cut(
 def _cut(
     run: Sequence[int], slices: Sequence[Slices], alone: Sequence[tuple[int, int]]
 ) -> Cut | None:
-    units = gcd(*(s.length for s in slices))  # of the axis that all have in common
-    multiple = lcm(*(s.entries // gcd(s.entries, s.length // units) for s in slices))
-    least = min(
+    units = gcd(*[s.length for s in slices])  # of the axis that all have in common
+    if units < CHUNKS:
+        return None
+    multiple = lcm(*[s.entries // gcd(s.entries, s.length // units) for s in slices])
+    least = min([
         grain * s.entries * units // (s.items * s.length)
         for s, (_, grain) in zip(slices, alone, strict=True)
-    )
+    ])  # fmt: skip
     chunk = -(-max(least, -(-units // MOST), 1) // multiple) * multiple
     chunks = -(-units // chunk)
-    items = [chunk * s.length // units // s.entries * s.items for s in slices]
-    if chunks < CHUNKS or any(
-        -(-extent // n) != chunks for n, (extent, _) in zip(items, alone, strict=True)
-    ):
+    if chunks < CHUNKS:
         return None
-    return Cut(dict(zip(run, items, strict=True)), chunk, units)
+    items = {}
+    for k, s, (extent, _) in zip(run, slices, alone, strict=True):
+        items[k] = n = chunk * s.length // units // s.entries * s.items
+        if -(-extent // n) != chunks:
+            return None
+    return Cut(items, chunk, units)
 
 
 def passed_on(members: Sequence[Link]) -> set[Variable]:

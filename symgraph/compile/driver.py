@@ -85,7 +85,7 @@ class Program:
         self._context[_WORKERS] = self._numbers.ctypes.data
         self._taken = np.zeros(self.threads, np.int64)
         self._context[_TAKEN] = self._taken.ctypes.data
-        self._place = self._context.ctypes.data
+        self.place = self._context.ctypes.data
         self._walk = _entry()
         self.resized()
 
@@ -101,18 +101,18 @@ class Program:
         """
         if self.parallel and self.threads > 1:
             return self._run_parallel(first, last)
-        return self._walk(self._place, first, last)
+        return self._walk(self.place, first, last)
 
     def _run_parallel(self, first: int, last: int) -> int:
         threads = min(self.threads, workers())
         pool = _pool.parallel_for(threads) if threads > 1 else 0
         if not pool:
-            return self._walk(self._place, first, last)
+            return self._walk(self.place, first, last)
         with _pool.lock:
             self._context[_THREADS] = min(threads, _pool.size)
             self._context[_POOL] = pool
             try:
-                return self._walk(self._place, first, last)
+                return self._walk(self.place, first, last)
             finally:
                 self._context[_THREADS] = 1
 
@@ -283,6 +283,12 @@ def set_threads(n: int) -> None:
 def prepare() -> None:
     """Load the walk itself, or compile it: the first program would."""
     _entry()
+
+
+@cache
+def rounds() -> int:
+    """The address of what a step runs that walks a program again and again (loop.py)."""
+    return _entry()(0, 0, 0)
 
 
 class _MethodDefinition(ctypes.Structure):

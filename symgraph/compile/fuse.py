@@ -13,14 +13,20 @@ from dataclasses import dataclass, field
 
 from symgraph import expr as E
 from symgraph.compile.host import leaves
+from symgraph.compile.inner import Inner, variables_of
 from symgraph.compile.sizes import Sizes
 from symgraph.expr import Dim, Expr, Fold, Index, Item, Load
 from symgraph.graph import Apply, LibraryCall, Shape, Variable
+from symgraph.ops.rounds import Row
 from symgraph.types import TensorType
 
 MAX_CALLS = 150  # a kernel that is larger is cut: compile time grows faster than its size
 MAX_STORES = 40  # likewise, and every store is an operand
 CHEAP = 4  # a result of at most this cost and one load is computed again rather than stored
+
+NEEDS = ("strided", "rows", "contiguous")
+"""How memory may be wanted, the least first: any strides, each row of the leading axis contiguous,
+all contiguous."""
 
 Nest = tuple[Index, ...]
 
@@ -68,6 +74,15 @@ class Library:
 
 
 @dataclass(eq=False)
+class Loop:
+    """A node whose inner graphs run natively."""
+
+    node: Apply
+    inner: Sequence[Inner]
+    position: int
+
+
+@dataclass(eq=False)
 class Python:
     """A node whose meaning runs in Python."""
 
@@ -75,7 +90,7 @@ class Python:
     position: int
 
 
-Work = Kernel | Library | Python
+Work = Kernel | Library | Loop | Python
 
 
 def _resolve(roots: Iterable[Expr], inlined: dict[Expr, Expr]) -> dict[Expr, Expr]:
@@ -141,11 +156,18 @@ def is_contiguous(shape: Sequence[Expr], strides: Sequence[Expr]) -> bool:
 
 class _Fuser:
     def __init__(
-        self, nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink], use_library: bool
+        self,
+        nodes: Sequence[Apply],
+        sizes: Sizes,
+        sinks: Sequence[Sink],
+        use_library: bool,
+        joins: bool,
+        loops: Mapping[Apply, Sequence[Inner]],
     ) -> None:
-        self.nodes, self.sizes, self.use_library = nodes, sizes, use_library
+        self.nodes, self.sizes, self.loops = nodes, sizes, loops
+        self.use_library, self.joins = use_library, joins
         self.uses: dict[Variable, dict[Kernel, dict[Load, Nest]]] = {}
-        self.needs: dict[Variable, str] = {}  # memory that someone needs: contiguous or strided
+        self.needs: dict[Variable, str] = {}  # memory that someone needs, and how: see NEEDS
         self.seen: set[Expr] = set()  # what the host reads
         self.work: list[Work] = []
         self.stored_as: dict[Variable, Variable] = {}
@@ -156,12 +178,12 @@ class _Fuser:
         for sink in sinks:
             owner = sink.value.owner
             position = 2 * place[owner] + 1 if owner is not None else -1
-            loops, indices = self.loop_over(sink.value)
+            nest, indices = self.loop_over(sink.value)
             value = E.load(sink.value, indices)
-            kernel = Kernel(loops, [(sink.slot, indices, value)], [], position)
+            kernel = Kernel(nest, [(sink.slot, indices, value)], [], position)
             self.sinks[kernel] = sink
             self.work.append(kernel)
-            self.register(kernel, [value], loops)
+            self.register(kernel, [value], nest)
 
     def loop_over(self, variable: Variable) -> tuple[Nest, tuple[Expr, ...]]:
         """Loops over the elements of `variable`, none along axes of known size 1."""
@@ -215,7 +237,8 @@ class _Fuser:
             if isinstance(item, Kernel):
                 item.resolve()
         work.sort(key=lambda w: w.position)
-        work = _merge_maps(work, self.views)
+        if self.joins:
+            work = _merge_maps(work, self.views)
         return Fused(work, commits, self.stored_as, self.views, self.materialized)
 
     # -- one node ---------------------------------------------------------------------------------
@@ -250,14 +273,27 @@ class _Fuser:
                 self.need(operand, "strided" if f"in{k}" in call.strided else "contiguous")
             self.work.append(Library(node, call, position))
             self.keep(node)
+        elif node in self.loops:
+            self.place_loop(node, position)
+            self.keep(node)
         else:
             for operand in node.inputs:
                 self.need(operand, "contiguous")
             self.work.append(Python(node, position))
             self.keep(node)
 
+    def place_loop(self, node: Apply, position: int) -> None:
+        for inner in self.loops[node]:
+            self.read(inner.rounds.times, *inner.reads.values())
+            rows = {place.variable for place in inner.rounds.feeds if isinstance(place, Row)}
+            for variable in variables_of(inner.rounds):
+                if variable.owner is not node:
+                    self.need(variable, "rows" if variable in rows else "contiguous")
+        self.work.append(Loop(node, self.loops[node], position))
+
     def need(self, variable: Variable, how: str) -> None:
-        if self.needs.get(variable) != "contiguous":
+        known = self.needs.get(variable)
+        if known is None or NEEDS.index(how) > NEEDS.index(known):
             self.needs[variable] = how
 
     def drop_own_loads(self, output: Variable) -> None:
@@ -293,8 +329,10 @@ class _Fuser:
         view = op.view(node, contiguous(self.sizes.shape(source)), self.sizes)
         if view is None or (need == "contiguous" and not is_contiguous(shape, view[1])):
             return False
+        if need == "rows" and not is_contiguous(shape[1:], view[1][1:]):
+            return False
         self.read(view[0], *view[1])
-        exact = op.compute is None or need == "contiguous"
+        exact = op.compute is None or need in ("contiguous", "rows")
         self.need(source, "contiguous" if exact else "strided")
         self.views[output] = source
         return True
@@ -305,9 +343,12 @@ class _Fuser:
         loads = [(k, load, nest) for k, found in kernels.items() for load, nest in found.items()]
         values = [node.op.compute(node, load.args, self.sizes) for _, load, _ in loads]  # type: ignore[misc]
         cost, count, folds = _cost(values[0])
+        if not self.joins and (cost[0] or folds):
+            return False
         if any(k.calls + cost[1] > MAX_CALLS for k in kernels):
             return False
-        is_cheap = not folds and (cost[0] == 0 or (cost[0] <= CHEAP and count <= 1))
+        is_cheap = node.op.recompute or cost[0] == 0 or (cost[0] <= CHEAP and count <= 1)
+        is_cheap = is_cheap and not folds
         if not is_cheap:
             if len(loads) > 1:
                 return False
@@ -444,10 +485,17 @@ def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
 
 
 def fuse(
-    nodes: Sequence[Apply], sizes: Sizes, sinks: Sequence[Sink], use_library: bool = True
+    nodes: Sequence[Apply],
+    sizes: Sizes,
+    sinks: Sequence[Sink],
+    use_library: bool = True,
+    joins: bool = True,
+    loops: Mapping[Apply, Sequence[Inner]] | None = None,
 ) -> Fused:
-    """Group `nodes` (in topological order) into kernels, library calls and Python steps.
+    """Group `nodes` (in topological order) into kernels, library calls, loops and Python steps.
 
-    Without `use_library`, what library kernels compute is left to Python steps.
+    Without `use_library`, what library kernels compute is left to Python steps. Without `joins`,
+    each node that does arithmetic is a kernel of its own. `loops` are the planned inner graphs of
+    nodes that run natively.
     """
-    return _Fuser(nodes, sizes, sinks, use_library).run()
+    return _Fuser(nodes, sizes, sinks, use_library, joins, loops or {}).run()

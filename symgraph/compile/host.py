@@ -26,7 +26,8 @@ def _leaf(leaf: Expr, arrays: Mapping[Variable, str]) -> str:
         return f"{array}.shape[{position}]"
     if variable.type.ndim == 0:
         return f"int({array})"
-    return f"int({array}.flat[{position}])"
+    # where there is no such element, a check says so: the size is not asked for again
+    return f"(int({array}.flat[{position}]) if {array}.size > {position} else 0)"
 
 
 def print_host(

@@ -5,6 +5,7 @@ Source: Theano, library/compile/io.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,16 @@ class In:
             self.update = as_tensor_variable(update)
             self.state = value if isinstance(value, SharedVariable) else _state(self.value, kind)
 
+    def copied(self, is_updated: bool = True) -> In:
+        """The same input for another function: a state that is its own starts anew. What is no
+        longer updated has its initial value as the default."""
+        twin = copy.copy(self)
+        if not is_updated:
+            twin.update = twin.state = None
+        elif self.state is not None and self.state is not self.value:
+            twin.state = _state(self.value, self.variable.type)
+        return twin
+
     def __str__(self) -> str:
         return str(self.name or self.variable)
 
@@ -79,17 +90,35 @@ class Out:
 
 
 def as_input(item: Any, allow_downcast: bool | None) -> In:
-    """An `In` from a variable, or as it is."""
+    """An `In` from a variable, or from a tuple in Theano's old notation, or as it is."""
     if isinstance(item, In):
         return item
     if isinstance(item, (tuple, list)):
-        raise TypeError(
-            f"function: an input is a variable or symgraph.In(variable, value=..., update=...), "
-            f"got {item!r}"
-        )
+        return _from_tuple(item, allow_downcast)
     if not isinstance(item, Variable):
         raise TypeError(
             explain("function", "an input is not a variable", got=repr(item),
                     expected="a symbolic variable, or In(variable, ...)")
         )  # fmt: skip
     return In(item, allow_downcast=allow_downcast)
+
+
+def _from_tuple(item: Any, allow_downcast: bool | None) -> In:
+    """(name, variable or (variable, update), value), of which all but the second may be left out.
+
+    Source: Theano, library/compile/io.
+    """
+    rest = [part for part in item if not isinstance(part, str)]
+    names = [part for part in item if isinstance(part, str)]
+    update = None
+    if rest and isinstance(rest[0], (tuple, list)) and len(rest[0]) == 2:
+        rest[0], update = rest[0]
+    if len(names) > 1 or len(rest) not in (1, 2) or not isinstance(rest[0], Variable):
+        raise TypeError(
+            explain("function", "an input is not a variable", got=repr(item),
+                    expected="a variable, (variable, value), or ((variable, update), value)",
+                    cure="symgraph.In(variable, value=..., update=...)")
+        )  # fmt: skip
+    name = names[0] if names else None
+    value = rest[1] if len(rest) == 2 else None
+    return In(rest[0], name=name, value=value, update=update, allow_downcast=allow_downcast)

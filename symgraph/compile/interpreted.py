@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile import special
+from symgraph.ops import philox
 
 
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,6 +167,15 @@ def isinf(x: Any) -> Any:
     return np.isinf(x)
 
 
+def affine(x: Any, scale: Any, shift: Any) -> Any:
+    x, scale, shift = _meet(x, scale, shift)
+    return x * scale + shift
+
+
+def _drawn(distribution: str, dtype: str) -> Callable[..., Any]:
+    return lambda key, calls, index: philox.draw(distribution, dtype, key, calls, index)[0]
+
+
 # ---- functions of floats
 
 
@@ -288,7 +298,9 @@ _FLOATS: dict[str, Callable[..., Any]] = {
         for function in (special.psi, special.tri_gamma, special.erfinv, special.erfcinv)
     },
 }
-_ANY = (select, sgn, absolute, invert, maximum, minimum, mod, floor_divide, power, isnan, isinf)
+_ANY = (
+    select, sgn, absolute, invert, maximum, minimum, mod, floor_divide, power, isnan, isinf, affine,
+)  # fmt: skip
 
 VOCABULARY: dict[str, Any] = {
     **DTYPES,
@@ -305,5 +317,10 @@ VOCABULARY: dict[str, Any] = {
         for name in ("logical_and", "logical_or", "logical_xor", "logical_not")
     },
     **{name: _quiet(_float(function)) for name, function in _FLOATS.items()},
+    **{
+        f"philox_{distribution}{bits}": _drawn(distribution, f"float{bits}")
+        for distribution in philox.FORMULAS
+        for bits in (16, 32, 64)
+    },
 }
 """The names of native.VOCABULARY, with their meaning in Python."""

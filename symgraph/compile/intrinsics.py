@@ -77,10 +77,17 @@ _OURS = (
     mathlib.log1p, mathlib.tanh, mathlib.sigmoid, mathlib.softplus, mathlib.sinh, mathlib.cosh,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, errorfunction.erf, errorfunction.erfc,
 )  # fmt: skip
+
+
+def affine(x: Value, scale: Value, shift: Value) -> Value:
+    """x * scale + shift, each rounded, in every kernel: samples must not depend on fusion."""
+    return x * scale + shift
+
+
 _SPECIAL = (special.psi, special.tri_gamma, special.erfinv, special.erfcinv)
 
 VOCABULARY: dict[str, Any] = {
-    **{function.__name__: elementwise(function) for function in _OURS},
+    **{function.__name__: elementwise(function) for function in (*_OURS, affine)},
     **{name: elementwise(_unary(name, callee)) for name, callee in _CALLED.items()},
     "arctan2": elementwise(_named("arctan2", lambda y, x: y.libm("atan2", x))),
     **{function.__name__: elementwise(function, in_float64=True) for function in _SPECIAL},

@@ -36,7 +36,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from symgraph.compile import arithmetic, intrinsics
+from symgraph.compile import arithmetic, intrinsics, philox
 from symgraph.compile.loopfacts import mark
 
 I64 = ir.IntType(64)
@@ -279,6 +279,7 @@ def _shift(context, builder, sig, args):
 VOCABULARY: dict[str, Any] = {
     **arithmetic.VOCABULARY,
     **intrinsics.VOCABULARY,
+    **philox.VOCABULARY,
     "float16": float16,
     "pointer": pointer,
     "pointer_in": pointer_in,

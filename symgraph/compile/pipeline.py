@@ -6,14 +6,25 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
+
+from symgraph.compile.calling import CallPath
 from symgraph.compile.fuse import Fused, Sink, fuse
+from symgraph.compile.inner import Inner, inner_of
+from symgraph.compile.inputs import In
+from symgraph.compile.mode import Options
 from symgraph.compile.plan import Plan, make_plan
 from symgraph.compile.program import Program
 from symgraph.compile.progress import going_on
-from symgraph.compile.request import Options
+from symgraph.compile.request import Form
 from symgraph.compile.sizes import Sizes
+from symgraph.compile.steps import PythonStep
 from symgraph.graph import Apply, Variable, toposort
+from symgraph.ops.inner import InnerGraph
+from symgraph.ops.rounds import InnerCall
 
 
 @dataclass
@@ -26,6 +37,14 @@ class Compiled:
     fused: Fused
     plan: Plan
     program: Program
+
+    def call_path(self, ins: Sequence[In], form: Form, trusted: bool) -> CallPath:
+        """What a call runs; `ins` are the inputs that are given values."""
+        return CallPath(self.program, ins, form, trusted)
+
+    def free(self) -> None:
+        """Let go of what calls have left behind for the next ones."""
+        self.program.free()
 
 
 def compile_graph(
@@ -64,12 +83,23 @@ def _compile(
 ) -> Compiled:
     from symgraph.compile.rules import rewrite_graph
 
-    values = rewrite_graph([*outputs, *(value for _, value in updates)], options.rewrites)
+    values = [*outputs, *(value for _, value in updates)]
+    values = rewrite_graph(values, options.rewrites, options.excluding, options.requiring)
     outputs, new = values[: len(outputs)], values[len(outputs) :]
     updates = [(target, value) for (target, _), value in zip(updates, new, strict=True)]
-    nodes = toposort(values)
+    return assemble(inputs, outputs, shared, updates, options)
+
+
+def assemble(
+    inputs: Sequence[Variable],
+    outputs: Sequence[Variable],
+    shared: Sequence[Variable],
+    updates: Sequence[tuple[Variable, Variable]],
+    options: Options,
+) -> Compiled:
+    """Compile what has been rewritten."""
+    nodes = toposort([*outputs, *(value for _, value in updates)])
     going_on(f"symgraph: compiling a graph of {len(nodes):,} nodes")
-    sizes = Sizes(nodes)
     sinks, slots, pairs = [], [], []
     for value in outputs:
         slot = value.type.make_variable()
@@ -80,7 +110,56 @@ def _compile(
         slot.tag.target = target
         pairs.append((target, slot))
         sinks.append(Sink(slot, value, True))
-    fused = fuse(nodes, sizes, sinks, use_library=options.target == "cpu")
-    plan = make_plan(fused, sizes, sinks)
+    fused, plan = plan_graph(nodes, sinks, options)
+    for step in plan.steps:
+        if isinstance(step, PythonStep) and step.node.op.rounds is not None:
+            _run_inner_graphs(step, options)
     program = Program(plan, inputs, shared, slots, pairs, options.target)
-    return Compiled(nodes, list(outputs), updates, fused, plan, program)
+    return Compiled(nodes, list(outputs), list(updates), fused, plan, program)
+
+
+def plan_graph(
+    nodes: Sequence[Apply], sinks: Sequence[Sink], options: Options
+) -> tuple[Fused, Plan]:
+    """Sizes, fused work and steps; inner graphs first."""
+    sizes = Sizes(nodes)
+    native = options.target == "cpu"
+    found = ((node, _inner(node, sizes, options)) for node in nodes if native and node.op.rounds)
+    loops = {node: inner for node, inner in found if inner is not None}
+    joins = "fusion" not in options.excluding
+    fused = fuse(nodes, sizes, sinks, use_library=native, joins=joins, loops=loops)
+    return fused, make_plan(fused, sizes, sinks)
+
+
+def _inner(node: Apply, sizes: Sizes, options: Options) -> list[Inner] | None:
+    """The inner graphs of a node, planned; None if one of them cannot run natively."""
+    planned = []
+    assert node.op.rounds is not None
+    for rounds in node.op.rounds(node, sizes):
+        sinks = [Sink(v.type.make_variable(), v, False) for v in rounds.inner.outputs]
+        _, plan = plan_graph(rounds.inner.nodes, sinks, options)
+        inner = inner_of(rounds, plan, [sink.slot for sink in sinks], sizes)
+        if inner is None:
+            return None
+        planned.append(inner)
+    return planned
+
+
+def _run_inner_graphs(step: PythonStep, options: Options) -> None:
+    """Have a step that runs in Python run its inner graphs compiled."""
+    run, node = step.node.op.evaluate_with, step.node
+    assert run is not None
+    step.run = partial(run, node, [_inner_call(graph, options) for graph in node.op.inner_graphs])
+
+
+def _inner_call(graph: InnerGraph, options: Options) -> InnerCall:
+    from symgraph.compile.calling import CallPath
+
+    compiled = assemble(graph.inputs, graph.outputs, [], [], options)
+    path = CallPath(compiled.program, [In(v) for v in graph.inputs], "list", trusted=True)
+
+    def call(arrays: Sequence[Any]) -> Sequence[np.ndarray]:
+        dense = (a if a.flags.c_contiguous else a.copy() for a in map(np.asarray, arrays))
+        return path.call(None, *dense)  # type: ignore[no-any-return]
+
+    return call

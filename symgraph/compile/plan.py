@@ -14,9 +14,20 @@ from typing import Any
 
 from symgraph import expr as E
 from symgraph.compile import chain, library
-from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work, contiguous
+from symgraph.compile.fuse import (
+    Fused,
+    Kernel,
+    Library,
+    Loop,
+    Sink,
+    Work,
+    contiguous,
+    is_contiguous,
+)
 from symgraph.compile.host import leaves
+from symgraph.compile.inner import variables_of
 from symgraph.compile.kernel import lower
+from symgraph.compile.loop import LoopStep, loop_step
 from symgraph.compile.nest import Layout, LoopNest
 from symgraph.compile.printer import Printed, print_kernel
 from symgraph.compile.sizes import Sizes
@@ -32,6 +43,7 @@ from symgraph.compile.steps import (
 )
 from symgraph.expr import Expr, Fold
 from symgraph.graph import Shape, Variable
+from symgraph.ops.rounds import Carried
 from symgraph.types import TensorType
 
 
@@ -64,6 +76,16 @@ class Plan:
 
     def native_steps(self) -> list[Step]:
         return [step for step in self.steps if isinstance(step, Step)]
+
+    def sources(self) -> list[str]:
+        """The kernels of all steps, those of inner programs included."""
+        found = []
+        for step in self.native_steps():
+            if isinstance(step, LoopStep):
+                found += step.inner.plan.sources()
+            else:
+                found.append(step.source)
+        return found
 
 
 def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
@@ -182,6 +204,8 @@ class _Planner:
                 self.steps.append(self.native(nest, print_kernel(nest)))
         elif isinstance(item, Library):
             self.add_library(item)
+        elif isinstance(item, Loop):
+            self.add_loop(item)
         else:
             node = item.node
             inputs = [(v, self.layout(v), self.shape(v)) for v in node.inputs]
@@ -215,15 +239,22 @@ class _Planner:
             for k, variable in enumerate(variables):
                 where[f"{kind}{k}"] = self.layout(variable)
                 shapes[f"{kind}{k}"] = self.shape(variable)
-        strides = {name: at.strides for name, at in where.items()}
-        for name, shape in call.shapes.items():
-            shapes[name], strides[name] = shape, contiguous(shape)
-        for name, (dtype, size) in lowering.temporaries.items():
+        strides = {
+            name: at.strides
+            for name, at in where.items()
+            if name not in call.shapes and not is_contiguous(shapes[name], at.strides)
+        }
+        shapes |= call.shapes
+        for name in call.turned:
+            *batch, m, n = shapes[name]
+            *outer, by_n, by_m = contiguous((*batch, n, m))
+            strides[name] = (*outer, by_m, by_n)
+        operands_of = LibraryOperands(shapes, strides, lowering.temporaries)
+        for name, (dtype, _) in lowering.temporaries.items():
             # its size follows from concrete shapes: Python computes it when binding
             variable = TensorType(dtype, (False,)).make_variable()
-            self.scratch[variable] = Scratch(name, size, shapes)
+            self.scratch[variable] = Scratch(name, operands_of)
             where[name] = Layout(variable, E.ZERO, ())
-        operands_of = LibraryOperands(shapes, strides, lowering.temporaries)
         for stage in lowering.stages:
             operands: list[tuple[Variable | str, Expr]] = [
                 (WORKSPACE, E.ZERO) if name == "work" else (where[name].root, where[name].offset)
@@ -233,6 +264,19 @@ class _Planner:
             places = {name: (at.root, at.offset) for name, at in where.items()}
             rows = LibraryRows(call_of, places) if stage.slices is not None else None
             self.steps.append(Step(stage.source, operands, [], [node], library=call_of, rows=rows))
+
+    def add_loop(self, item: Loop) -> None:
+        for inner in item.inner:
+            named = variables_of(inner.rounds)
+            layouts = {v: self.layout(v) for v in named}
+            shapes = {v: self.shape(v) for v in named}
+            carries = [goal.end for goal in inner.rounds.goals if isinstance(goal, Carried)]
+            spare = {v: self.temporary(v.type.dtype, shapes[v]) for v in carries}
+            arena = TensorType("uint8", (False,)).make_variable()
+            # how much it needs is known when the inner program is bound
+            unknown = LibraryOperands({}, {}, {"arena": ("uint8", lambda shapes: (0,))})
+            self.scratch[arena] = Scratch("arena", unknown)
+            self.steps.append(loop_step(item.node, inner, layouts, shapes, spare, arena))
 
     def chain(self) -> list[tuple[int, int]]:
         """Put the steps so far in an order with chains; where those are. Steps between two Python
@@ -297,7 +341,7 @@ def size_exprs(
 ) -> list[Expr]:
     """What must be known to allocate the memory of `root`."""
     if root in scratch:
-        return [e for shape in scratch[root].shapes.values() for e in shape]
+        return [e for shape in scratch[root].operands.shapes.values() for e in shape]
     return list(temporaries.get(root, slots.get(root, ())))
 
 

@@ -19,13 +19,13 @@ from symgraph.compile import driver
 from symgraph.compile.arena import Arena
 from symgraph.compile.binding import Binder, Bound, Tables, address, empty
 from symgraph.compile.host import compile_host
+from symgraph.compile.loop import KEPT, LoopStep
 from symgraph.compile.plan import Plan
 from symgraph.compile.steps import WORKSPACE, PythonStep, Step, dense_strides
 from symgraph.errors import explain
-from symgraph.graph import Apply, Variable
+from symgraph.graph import Apply, Constant, Variable, is_tensor
+from symgraph.sharedvalue import SharedVariable
 from symgraph.types import DISCRETE
-
-KEPT = 64  # sets of sizes whose tables are kept
 
 
 class Program:
@@ -61,7 +61,7 @@ class Program:
         self.place = {variable: k for k, variable in enumerate(self.shared)}
         self.low = self.high = 0  # all memory that updates overwrite lies in between
         self.arrays: list[Any] = []  # what sizes are read from during a call
-        self.held: dict[Variable, np.ndarray] = {}  # arrays that bases point into
+        self.held: dict[Variable, Any] = {}  # arrays that bases point into, and other objects
         self.own: dict[Variable, np.ndarray] = {}
         for variable in [] if plan.late else [*self.inputs, *self.output_slots]:
             if variable.type.ndim == 0 and hasattr(variable.type, "dtype"):
@@ -154,6 +154,14 @@ class Program:
                 self.values[number] = value
                 self.bases[self.base[shared]] = self.bases[self.base[slot]]
 
+    def free(self) -> None:
+        """Let go of temporaries and of the tables of every set of sizes; calls make them anew."""
+        with self.lock:
+            self.bound.clear()
+            self.binder.forget()
+            self.current = self.unbound
+            self.arena, self.workspace = Arena(), Arena()
+
     # -- calling ----------------------------------------------------------------------------------
 
     def run(self, bound: Bound, arrays: Sequence[Any]) -> None:
@@ -169,11 +177,15 @@ class Program:
         """One call of a program whose sizes depend on results: bind and run by segments."""
         with self.lock:
             self.point_shared()
-            values = [np.asarray(x, v.type.dtype) for v, x in zip(self.inputs, inputs, strict=True)]
+            values = [
+                np.asarray(x, v.type.dtype) if is_tensor(v) else x
+                for v, x in zip(self.inputs, inputs, strict=True)
+            ]
             self.arrays = [*values, *self.values]
             try:
                 for variable, array in zip(self.inputs, values, strict=True):
-                    self._point(variable, array)
+                    if is_tensor(variable):
+                        self._point(variable, array)
                 bound = self._run_staged(self.arrays)
                 self.commit(bound, [self.held[slot] for _, slot in bound.fresh])
                 return [self.held[slot] for slot in self.output_slots]
@@ -196,17 +208,20 @@ class Program:
             while stop < last and not isinstance(steps[stop], PythonStep):
                 stop += 1
             count = stop - position
-            if tables.native is not None:
-                reached = tables.native.run(done, done + count)
-            else:
-                functions: list[Any] = [k and k.function for k in self.binder.kernels]
-                reached = driver.run_interpreted(
-                    functions, tables.steps, tables.operands, tables.sizes,
-                    self.bases, self.errors, done, done + count,
-                )  # fmt: skip
+            reached = self.walk(tables, done, done + count)
             if reached != done + count:
                 self.fail(position + reached - done)
             done, position = done + count, stop
+
+    def walk(self, tables: Tables, first: int, last: int) -> int:
+        """Run the native steps first..last of a segment; the one that was reached."""
+        if tables.native is not None:
+            return tables.native.run(first, last)
+        functions: list[Any] = [k and k.function for k in self.binder.kernels]
+        return driver.run_interpreted(
+            functions, tables.steps, tables.operands, tables.sizes,
+            self.bases, self.errors, first, last,
+        )  # fmt: skip
 
     def _run_staged(self, arrays: list[Any]) -> Bound:
         """Bind and run segment by segment: later sizes are read from earlier results."""
@@ -229,7 +244,7 @@ class Program:
     def _view_late(self, variable: Variable, arrays: list[Any]) -> np.ndarray:
         at = self.plan.layouts[variable]
         if variable in self.plan.unsized:
-            return self.held[at.root]
+            return self.held[at.root]  # type: ignore[no-any-return]
         exprs = [*self.plan.sizes.shape(variable), at.offset, *at.strides]
         values = compile_host(exprs, self.binder.sources)(arrays)
         n = variable.type.ndim
@@ -261,18 +276,23 @@ class Program:
     def _run_python(self, step: PythonStep, bound: Bound) -> None:
         segment_values = self._python_values(step)
         inputs = [
-            self._array(v, at.root, shape, offset, strides)
+            self._array(v, at.root, shape, offset, strides) if is_tensor(v) else self._object(v)
             for (v, at, _), (shape, offset, strides) in zip(
                 step.inputs, segment_values, strict=True
             )
         ]
-        results = step.node.op.evaluate(step.node, *inputs)
+        results = step.run(*inputs)
         for variable, result in zip(step.node.outputs, results, strict=True):
+            if not is_tensor(variable):
+                self.held[variable] = result
+                continue
             value = np.ascontiguousarray(variable.type.filter(np.asarray(result)))
             value = value.reshape(np.shape(result))
             root = self.plan.layouts[variable].root
             if root in self.plan.unsized:
-                self._point(root, value)
+                arrays = (x for x in inputs if isinstance(x, np.ndarray))
+                shared = any(np.may_share_memory(value, x) for x in arrays)
+                self._point(root, value.copy() if shared else value)
                 continue
             shape = bound.shapes.get(root)
             if shape is None:
@@ -283,6 +303,16 @@ class Program:
                             where=step.node.trace, got=str(value.shape), expected=str(shape))
                 )  # fmt: skip
             self._array(variable, root, shape, 0, dense_strides(shape))[...] = value
+
+    def _object(self, variable: Variable) -> Any:
+        """The value of a variable that is no array."""
+        if isinstance(variable, Constant):
+            return variable.data
+        if isinstance(variable, SharedVariable):
+            return variable.container.value
+        if variable.owner is None:
+            return self.arrays[self.inputs.index(variable)]
+        return self.held[variable]
 
     def _python_values(self, step: PythonStep) -> list[Any]:
         """(shape, offset, strides) of each input, all in elements."""
@@ -296,22 +326,34 @@ class Program:
 
     def fail(self, position: int) -> None:
         """Raise what the step at `position` noted."""
-        code, index, size, label = self.errors.tolist()
-        self.errors[:] = 0
-        step = self.plan.steps[position]
-        assert isinstance(step, Step)
-        if code == 2:
-            node = next((n for n in step.nodes if _divides(n)), step.nodes[0])
-            raise ZeroDivisionError(
-                explain(node.op, "integer division or modulo by zero", where=node.trace,
-                        expected="a divisor that is not 0")
-            )  # fmt: skip
-        node = step.nodes[label]
-        raise IndexError(
-            explain(node.op, f"index {index} is out of bounds for size {size}", where=node.trace,
-                    got=f"index {index} into {node.inputs[0]}",
-                    expected=f"an index from {-size} to {size - 1}")
+        raise fault(self.plan, position, self.errors)
+
+
+def fault(plan: Plan, position: int, errors: np.ndarray) -> Exception:
+    """What the step at `position` of a plan noted in `errors`, which is cleared."""
+    code, index, size, label = errors.tolist()
+    errors[:] = 0
+    step = plan.steps[position]
+    assert isinstance(step, Step)
+    if isinstance(step, LoopStep) and code == 4:
+        refusal = step.refused[index].refusal
+        assert refusal is not None
+        return refusal.with_traceback(None)
+    if isinstance(step, LoopStep):
+        error = fault(step.inner.plan, size, step.binder.errors)
+        return type(error)(f"{error}\n  in round {index} of {step.nodes[0].op}")
+    if code == 2:
+        node = next((n for n in step.nodes if _divides(n)), step.nodes[0])
+        return ZeroDivisionError(
+            explain(node.op, "integer division or modulo by zero", where=node.trace,
+                    expected="a divisor that is not 0")
         )  # fmt: skip
+    node = step.nodes[label]
+    return IndexError(
+        explain(node.op, f"index {index} is out of bounds for size {size}", where=node.trace,
+                got=f"index {index} into {node.inputs[0]}",
+                expected=f"an index from {-size} to {size - 1}")
+    )  # fmt: skip
 
 
 def _divides(node: Apply) -> bool:

@@ -7,29 +7,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from symgraph.compile.inputs import In, Out
 from symgraph.errors import MissingInputError, UnusedInputError, explain
-from symgraph.graph import Constant, Variable, ancestors, clone_replace, graph_inputs
+from symgraph.graph import (
+    Constant,
+    Variable,
+    ancestors,
+    clone_replace,
+    graph_inputs,
+    user_trace,
+)
 from symgraph.ops.shape import patternbroadcast
 from symgraph.sharedvalue import SharedVariable, shared
 from symgraph.types import TensorType
 from symgraph.variable import TensorConstant, as_tensor_variable
 
 Form = str | list[str]  # "single", "list", "none", or the keys of a dict
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to compile. `rewrites` is 'fast_run', 'fast_compile' (the rules that keep results right,
-    and no others) or 'none'; `target` is 'cpu' or 'python'."""
-
-    target: str = "cpu"
-    rewrites: str = "fast_run"
 
 
 class Request:
@@ -52,7 +49,8 @@ class Request:
         check_inputs(ins)
         self.form, flat = _flatten(outputs)
         exprs = [o.variable if isinstance(o, Out) else _output(o) for o in flat]
-        self.inputs = [_stand_in(item) for item in ins]
+        self.borrowed = [isinstance(o, Out) and o.borrow for o in flat]
+        self.inputs = [stand_in(item) for item in ins]
         inputs = {item.variable: v for item, v in zip(ins, self.inputs, strict=True)}
         replace = _givens(_pairs(givens, "givens"), inputs, strict)
         pairs = [(item.state, item.update) for item in ins if item.update is not None]
@@ -81,12 +79,34 @@ class Request:
         every = dict.fromkeys([*found, *targets])
         self.shared = [v for v in every if isinstance(v.type, TensorType)]
 
+    @property
+    def arguments(self) -> list[Variable]:
+        """The inputs that are given values: those that keep no state."""
+        return [v for v in self.inputs if not isinstance(v, SharedVariable)]
+
+    def selected(self, subset: Sequence[Any]) -> Request:
+        """The same request for some of its outputs only, given by position, or by key if the
+        outputs are a dict. Raises ValueError for one that does not exist."""
+        keys: Sequence[Any] = range(len(self.outputs)) if isinstance(self.form, str) else self.form
+        for key in subset:
+            if key not in keys:
+                raise ValueError(
+                    explain("", f"output_subset: there is no output {key!r}", where=user_trace(),
+                            got=f"output_subset={list(subset)!r}",
+                            expected=f"of {', '.join(map(repr, keys))}")
+                )  # fmt: skip
+        new = copy.copy(self)
+        new.form = "list" if isinstance(self.form, str) else list(subset)
+        new.outputs = [self.outputs[keys.index(key)] for key in subset]
+        new.borrowed = [self.borrowed[keys.index(key)] for key in subset]
+        return new
+
     def exchanged(
         self,
         replace: Mapping[Variable, Variable],
         updates: Sequence[tuple[Variable, Variable]],
     ) -> Request:
-        """The same request with other shared variables, and these of its updates only."""
+        """The same request with other variables for shared ones, and these of its updates only."""
         new = copy.copy(self)
         values = clone_replace([*self.outputs, *(v for _, v in updates)], dict(replace))
         new.outputs = values[: len(self.outputs)]
@@ -94,7 +114,10 @@ class Request:
             (replace.get(target, target), value)
             for (target, _), value in zip(updates, values[len(self.outputs) :], strict=True)
         ]
-        new.shared = list(dict.fromkeys(replace.get(v, v) for v in self.shared))
+        _checked_targets(new.updates)
+        new.inputs = [replace.get(v, v) for v in self.inputs]
+        shared = dict.fromkeys(replace.get(v, v) for v in self.shared)
+        new.shared = [v for v in shared if isinstance(v, SharedVariable)]
         return new
 
 
@@ -126,7 +149,7 @@ def check_inputs(ins: Sequence[In]) -> None:
         seen.add(variable)
 
 
-def _stand_in(item: In) -> Variable:
+def stand_in(item: In) -> Variable:
     if item.update is not None:
         return item.state  # type: ignore[no-any-return]
     variable = item.variable
@@ -176,6 +199,12 @@ def _output(x: Any) -> Variable:
             explain("function", f"an output is not a variable: {x!r}", got=type(x).__name__,
                     expected="a variable, Out(variable), or a list or dict of these")
         )  # fmt: skip
+    if isinstance(x, Variable) and not isinstance(x.type, TensorType):
+        raise TypeError(
+            explain("function", f"the output {x} is no array", where=x.created, got=str(x.type),
+                    expected="outputs of a TensorType: only steps in Python pass other values on",
+                    cure="return what an op computes from it")
+        )  # fmt: skip
     return as_tensor_variable(x)
 
 
@@ -217,14 +246,14 @@ def _givens(
                         + ("replaced already" if old in replace else "another new_v depends on it"),
                         expected="replacements that do not depend on each other")
             )  # fmt: skip
-        new = _same_type(old, _as_variable(old, new), strict)
+        new = _same_type(old, _as_variable(old, new, strict), strict)
         (new,) = clone_replace([new], replace)
         used.update(ancestors([new]))
         replace[old] = new
     return replace
 
 
-def _as_variable(old: Variable, new: Any) -> Variable:
+def _as_variable(old: Variable, new: Any, strict: bool) -> Variable:
     if isinstance(new, Variable):
         return new
     kind = old.type
@@ -233,19 +262,22 @@ def _as_variable(old: Variable, new: Any) -> Variable:
     try:
         data = kind.filter(new)
     except TypeError as error:
+        if not strict:
+            return shared(np.asarray(new))  # type: ignore[no-any-return]
         raise TypeError(f"function: givens cannot replace {old} by {new!r}. {error}") from None
     return shared(data, broadcastable=kind.broadcastable)  # type: ignore[no-any-return]
 
 
 def _same_type(old: Variable, new: Variable, strict: bool) -> Variable:
-    """`new` in the type of `old`; TypeError if it cannot be without changing its dtype."""
+    """`new` in the type of `old`; TypeError if it has another dtype or number of axes. Not
+    `strict`: these may differ, since every node is made anew for what it gets."""
     kind, have = old.type, new.type
     if kind == have or not isinstance(kind, TensorType):
         return new
     if isinstance(have, TensorType):
         if kind.is_super(have):
             return patternbroadcast(new, kind.broadcastable)  # type: ignore[no-any-return]
-        if not strict and kind.ndim == have.ndim:
+        if not strict:
             return new
     raise TypeError(
         explain("function", f"givens cannot replace {old} by {new}", where=new.created,

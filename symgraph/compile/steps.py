@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from math import prod
+from operator import mul
+from typing import Any
 
 from symgraph import expr as E
 from symgraph.compile import chain, library
-from symgraph.compile.fuse import is_contiguous
 from symgraph.compile.nest import Layout, LoopNest
 from symgraph.expr import Expr
 from symgraph.graph import Apply, Shape, Variable
@@ -21,18 +24,10 @@ from symgraph.graph import Apply, Shape, Variable
 ERRORS, WORKSPACE = "errors", "workspace"  # operands that are no variable's
 
 
-@dataclass(frozen=True, eq=False)
-class Scratch:
-    """A library kernel's temporary: `size` gives its shape from the operands' concrete shapes."""
-
-    name: str
-    size: Callable[[library.Shapes], tuple[int, ...]]
-    shapes: dict[str, Shape]
-
-
 @dataclass(eq=False)
 class LibraryOperands:
-    """Shapes and strides of a library call's operands and temporaries, by name; for all stages."""
+    """Shapes of a library call's operands and temporaries, by name, for all stages; and strides of
+    operands that are not dense. The shapes of temporaries follow from concrete shapes."""
 
     shapes: dict[str, Shape]
     strides: dict[str, Shape]
@@ -45,22 +40,32 @@ class LibraryOperands:
         self, value: Mapping[Expr, int]
     ) -> tuple[dict[str, tuple[int, ...]], dict[str, list[int]]]:
         """Shapes, and shapes followed by strides, by name; worked out once per binding."""
-        if self.latest is None or self.latest[0] is not value:
-            shapes = {n: tuple([value[e] for e in s]) for n, s in self.shapes.items()}
+        latest = self.latest
+        if latest is None or latest[0] is not value:
+            known = value.__getitem__
+            shapes = {n: tuple(map(known, s)) for n, s in self.shapes.items()}
             for name, (_, size) in self.temporaries.items():
-                shapes[name] = tuple(size(shapes))
-            sizes = {}
-            for name, shape in shapes.items():
-                strides = dense = dense_strides(shape)
-                if name in self.strides:
-                    # the stride of an axis of size 1 says nothing: give a sensible one
-                    given = [value[e] for e in self.strides[name]]
-                    strides = tuple(
-                        [d if n == 1 else s for n, s, d in zip(shape, given, dense, strict=True)]
-                    )
-                sizes[name] = [*shape, *strides]
-            self.latest = value, shapes, sizes
-        return self.latest[1:]
+                shapes[name] = size(shapes)
+            sizes = {name: [*shape, *dense_strides(shape)] for name, shape in shapes.items()}
+            for name, strides in self.strides.items():
+                numbers, ndim = sizes[name], len(strides)
+                for k, stride in enumerate(map(known, strides)):
+                    if numbers[k] != 1:  # the stride of an axis of size 1 says nothing
+                        numbers[ndim + k] = stride
+            self.latest = latest = value, shapes, sizes
+        return latest[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """A library kernel's temporary: which of `operands`."""
+
+    name: str
+    operands: LibraryOperands
+
+    def shape(self, value: Mapping[Expr, int]) -> tuple[int, ...]:
+        """Its concrete shape."""
+        return self.operands.concrete(value)[0][self.name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +105,7 @@ class LibraryRows:
         return frozenset(
             self.places[name][0]
             for name in self.call.stage.along
-            if self.places[name][1] is E.ZERO
-            and is_contiguous(operands.shapes[name], operands.strides[name])
+            if self.places[name][1] is E.ZERO and name not in operands.strides
         )
 
     def host(self) -> list[Expr]:
@@ -119,19 +123,17 @@ class LibraryRows:
         for name, (root, _) in self.places.items():
             if root in shared:
                 shape = shapes[name]
-                dense = sizes[name] == [*shape, *dense_strides(shape)]
-                if not dense or shape[0] != length or prod(shape) != shared[root]:
+                dense = [*shape, *dense_strides(shape)]
+                is_dense = name not in call.operands.strides or sizes[name] == dense
+                if not is_dense or shape[0] != length or prod(shape) != shared[root]:
                     return None
         return chain.Slices(entries, items, length)
 
 
 def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """The strides, in elements, of a C-contiguous array of concrete shape."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
+    strides = accumulate(shape[:0:-1], mul, initial=1)
+    return tuple(strides)[::-1] if shape else ()
 
 
 @dataclass(eq=False)
@@ -186,7 +188,7 @@ class Step:
         if self.library is not None:
             return self.library.bind(value)
         assert self.extent is not None and self.grain is not None
-        sizes = [int(value[e]) for e in self.sizes]
+        sizes = [*map(value.__getitem__, self.sizes)]
         return sizes, value[self.extent], value[self.grain], self.workspace
 
 
@@ -197,6 +199,11 @@ class PythonStep:
     node: Apply
     inputs: list[tuple[Variable, Layout, Shape]]
     roots: list[Variable]
+    run: Callable[..., Sequence[Any]] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.run is None:
+            self.run = partial(self.node.op.evaluate, self.node)
 
     def touched(self) -> list[Variable]:
         return [at.root for _, at, _ in self.inputs] + self.roots

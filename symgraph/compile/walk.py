@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from symgraph.compile import codegen
 from symgraph.compile.helpers import helper
 from symgraph.compile.native import PointerType, address, pointer_at
+from symgraph.compile.rounds import rounds
 
 (
     STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS,
@@ -154,23 +155,33 @@ def walk(context, first, last):
 
 # A function in CPython's METH_FASTCALL convention, around `walk`: (context address, first, last)
 # to the index reached. ctypes takes five times as long. The interpreter lock is released.
+# Without a context (0) it gives the address of `rounds`.
 ENTRY = f"""
 declare i64 @PyLong_AsLongLong(ptr)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @symgraph_walk(ptr, i64, i64)
+declare void @symgraph_rounds(ptr, ptr, i64, i64, i64)
 
 define ptr @SYMBOL(ptr %self, ptr %arguments, i64 %count) {{
-  %2 = load ptr, ptr %arguments
-  %place = call i64 @PyLong_AsLongLong(ptr %2)
+  %context_object = load ptr, ptr %arguments
+  %place = call i64 @PyLong_AsLongLong(ptr %context_object)
   %context = inttoptr i64 %place to ptr
+  %absent = icmp eq i64 %place, 0
+  br i1 %absent, label %tell, label %run
+
+tell:
+  %rounds = call ptr @PyLong_FromLongLong(i64 ptrtoint (ptr @symgraph_rounds to i64))
+  ret ptr %rounds
+
+run:
   %second = getelementptr ptr, ptr %arguments, i64 1
-  %4 = load ptr, ptr %second
-  %first = call i64 @PyLong_AsLongLong(ptr %4)
+  %first_object = load ptr, ptr %second
+  %first = call i64 @PyLong_AsLongLong(ptr %first_object)
   %third = getelementptr ptr, ptr %arguments, i64 2
-  %6 = load ptr, ptr %third
-  %last = call i64 @PyLong_AsLongLong(ptr %6)
+  %last_object = load ptr, ptr %third
+  %last = call i64 @PyLong_AsLongLong(ptr %last_object)
   %state = call ptr @PyEval_SaveThread()
   call void @symgraph_walk(ptr %context, i64 %first, i64 %last)
   call void @PyEval_RestoreThread(ptr %state)
@@ -190,6 +201,7 @@ def compile_driver(machine: llvm.TargetMachine, symbol: str) -> bytes:
     for function, arguments in (
         (walk, (vector, types.int64, types.int64)),
         (share, (vector, vector, vector, vector)),
+        (rounds, (vector, vector, types.int64, types.int64, types.int64)),
     ):
         name = "symgraph_" + function.__name__
         module.link_in(codegen.lower(function, arguments, options, name))

@@ -29,10 +29,12 @@ def subscript(x: Any, key: Any) -> Any:
 
     0-d integer variables are integers, others arrays; bounds of slices may be symbolic. Integers
     and slices alone give a view. Raises IndexError for too many indices (when built), positions out
-    of range (when called); TypeError for floats, Python's booleans and lists of them.
-    Source: Theano, library/tensor/basic, Indexing.
+    of range (when called); TypeError for floats, Python's booleans and lists of them. A list that
+    holds a slice counts as a tuple, as in Theano. Source: library/tensor/basic, Indexing.
     """
     x = as_tensor_variable(x)
+    if isinstance(key, list) and any(isinstance(item, slice) for item in key):
+        key = tuple(key)
     keys = key if isinstance(key, tuple) else (key,)
     items = [_item(x, item) for item in keys]
     used = sum(item.axes for item in items)

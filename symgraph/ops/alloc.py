@@ -29,6 +29,7 @@ from symgraph.ops.sizes import (
     raise_known_failures,
 )
 from symgraph.ops.structure import (
+    SpecifyLength,
     as_size,
     rebroadcast,
     shape_i,
@@ -104,8 +105,6 @@ class Alloc(Op):
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (value, *sizes), (g,) = inputs, output_gradients
         rest = [DisconnectedType()() for _ in sizes]
-        if value.dtype in DISCRETE:
-            return [value.zeros_like("floatX"), *rest]
         extra = g.ndim - value.ndim
         shared = [
             extra + a
@@ -138,7 +137,8 @@ def as_sizes(shape: Any, who: str, ndim: int | None = None) -> list[Any]:
     """A shape given by a user as a list of int64 scalars.
 
     It may be an integer, a list of integers and scalars, or an integer vector variable whose
-    length is known or given by `ndim`. Raises TypeError and ValueError.
+    length is known or given by `ndim`. Raises TypeError and ValueError; ShapeError at the call for
+    another length than `ndim`.
     """
     if isinstance(shape, (list, tuple)):
         return [as_size(n, who) for n in shape]
@@ -152,7 +152,9 @@ def as_sizes(shape: Any, who: str, ndim: int | None = None) -> list[Any]:
         )  # fmt: skip
     if isinstance(shape, Constant):
         return [as_size(int(n), who) for n in shape.data]
-    length = known_length(shape) if ndim is None else ndim
+    length = known_length(shape)
+    if ndim is not None and length != ndim:
+        shape, length = SpecifyLength.of(shape, ndim), ndim
     if length is None:
         raise ValueError(
             explain(who, "the length of the shape is not known, so neither is the number of axes",
@@ -409,6 +411,17 @@ class OneHot(Op):
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         return [DisconnectedType()(), DisconnectedType()()]
+
+
+def bartlett(M: Any) -> Any:
+    """The triangular window of M points, from 0 to 1 and back to 0: a float64 vector.
+
+    M: an integer or integer scalar; empty for M < 1, [1] for M == 1. TypeError for what is no
+    integer scalar. Source: Theano, extra_ops.bartlett; NumPy.
+    """
+    n = as_size(M, "bartlett")
+    half = cast(n - 1, "float64") / 2
+    return 1 - abs(cast(arange(n), "float64") - half) / switch(eq(n, 1), 1, half)
 
 
 def to_one_hot(y: Any, nb_class: Any, dtype: str | None = None) -> Any:

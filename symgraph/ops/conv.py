@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.deprecation import former
 from symgraph.errors import explain
 from symgraph.graph import Constant, Variable
-from symgraph.ops.conv_sizes import declared, get_conv_output_shape
+from symgraph.ops.conv_sizes import declared
 from symgraph.ops.convolution import Conv2d, Conv2dGradInputs, Conv2dGradWeights
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.elementwise import cast
+from symgraph.ops.unshared import Unshared
 from symgraph.types import FLOATS, upcast
 from symgraph.variable import as_tensor_variable
 
@@ -26,13 +28,12 @@ __all__ = [
     "conv2d_grad_wrt_inputs",
     "conv2d_grad_wrt_weights",
     "conv2d_transpose",
-    "get_conv_output_shape",
     "legacy_conv2d",
     "signal_conv2d",
 ]
 
 
-def _apply(op: Any, name: str, a: Any, b: Any, *shape: Any) -> Any:
+def in_common_dtype(op: Any, name: str, a: Any, b: Any, *shape: Any) -> Any:
     """`op` of both operands in their common dtype, the result in that of the first.
 
     TypeError for integers; float16 is computed in float32.
@@ -69,6 +70,8 @@ def conv2d(
     ((top, bottom), (left, right)) zeros around the images. oh = (h + padding - ((kh - 1) * dilation
     + 1)) // stride + 1. `input_shape` (formerly `image_shape`) and `filter_shape` declare sizes,
     None where open: kernels are made for them, and calls with others raise ValueError.
+    `unshared`: every place of the output has filters of its own, (o, oh, ow, c / num_groups, kh,
+    kw), whose sizes, if they do not fit, raise AssertionError.
 
     TypeError for operands that are not 4-d floats; ValueError for a border mode that is none, for
     both names of the input shape at once, and for sizes that do not fit. Unknown keywords are
@@ -88,18 +91,17 @@ def conv2d(
                 explain("conv2d", "input_shape and image_shape are both given",
                         cure="give input_shape only: image_shape is its former name")
             )  # fmt: skip
+        former("conv2d", "image_shape", "input_shape")
         input_shape = image_shape
-    _shared("conv2d", unshared)
+    if unshared:
+        local = Unshared("conv2d", input_shape, filter_shape, border_mode, subsample, filter_flip,
+                         filter_dilation, num_groups)  # fmt: skip
+        return in_common_dtype(local.forward, "conv2d", input, filters)
     op = Conv2d(
         declared("input_shape", input_shape), declared("filter_shape", filter_shape), border_mode,
         subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
-    return _apply(op, "conv2d", input, filters)
-
-
-def _shared(name: str, unshared: bool) -> None:
-    if unshared:
-        raise NotImplementedError(explain(name, "unshared=True is not implemented"))
+    return in_common_dtype(op, "conv2d", input, filters)
 
 
 def legacy_conv2d(
@@ -124,6 +126,7 @@ def legacy_conv2d(
             explain("conv2d", f"invalid border_mode {border_mode!r}", expected="'valid' or 'full'",
                     cure="symgraph.tensor.nnet.conv2d has more of them")
         )  # fmt: skip
+    former("conv2d", "tensor.nnet.conv.conv2d", "tensor.nnet.conv2d", "form")
     images = declared("image_shape", image_shape)
     kernels = declared("filter_shape", filter_shape)
     if images and kernels and None not in (images[1], kernels[1]) and images[1] != kernels[1]:
@@ -132,7 +135,7 @@ def legacy_conv2d(
                     got=f"{images} and {kernels}")
         )  # fmt: skip
     op = Conv2d(images, kernels, border_mode, subsample)  # type: ignore[arg-type]
-    return _apply(op, "conv2d", input, filters)
+    return in_common_dtype(op, "conv2d", input, filters)
 
 
 def conv2d_grad_wrt_inputs(
@@ -153,13 +156,16 @@ def conv2d_grad_wrt_inputs(
     the result is; ValueError where the output's gradient does not fit to it.
     Source: Theano, tensor/nnet/abstract_conv, conv2d_grad_wrt_inputs.
     """
-    _shared("conv2d_grad_wrt_inputs", unshared)
-    hint, size = _target("input_shape", input_shape)
+    hint, size = target("input_shape", input_shape, 2)
+    if unshared:
+        local = Unshared("conv2d_grad_wrt_inputs", hint, filter_shape, border_mode, subsample,
+                         filter_flip, filter_dilation, num_groups)  # fmt: skip
+        return in_common_dtype(local.by_inputs, local.name, filters, output_grad, size)
     op = Conv2dGradInputs(
         hint, declared("filter_shape", filter_shape), border_mode,
         subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
-    return _apply(op, "conv2d_grad_wrt_inputs", filters, output_grad, size)
+    return in_common_dtype(op, "conv2d_grad_wrt_inputs", filters, output_grad, size)
 
 
 def conv2d_grad_wrt_weights(
@@ -176,29 +182,34 @@ def conv2d_grad_wrt_weights(
 ) -> Any:
     """The gradient of `conv2d` by its filters, given the gradient of its output.
 
-    `filter_shape` has four entries, of which the last two are ints or int scalars and say how large
-    the result is; ValueError where the output's gradient does not fit to it.
-    Source: Theano, tensor/nnet/abstract_conv, conv2d_grad_wrt_weights.
+    `filter_shape` has four entries (six if `unshared`), of which the last two are ints or int
+    scalars and say how large the result is; ValueError where the output's gradient does not fit to
+    it. Source: Theano, tensor/nnet/abstract_conv, conv2d_grad_wrt_weights.
     """
-    _shared("conv2d_grad_wrt_weights", unshared)
-    hint, size = _target("filter_shape", filter_shape)
+    hint, size = target("filter_shape", filter_shape, 2, 6 if unshared else 4)
+    if unshared:
+        local = Unshared("conv2d_grad_wrt_weights", input_shape, hint, border_mode, subsample,
+                         filter_flip, filter_dilation, num_groups)  # fmt: skip
+        return in_common_dtype(local.by_weights, local.name, input, output_grad, size)
     op = Conv2dGradWeights(
         declared("input_shape", input_shape), hint, border_mode,
         subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
     )  # fmt: skip
-    return _apply(op, "conv2d_grad_wrt_weights", input, output_grad, size)
+    return in_common_dtype(op, "conv2d_grad_wrt_weights", input, output_grad, size)
 
 
-def _target(name: str, shape: Any) -> tuple[Any, Any]:
-    """The shape of a result as a declaration, with None for symbolic sizes, and its last two."""
-    if len(shape) != 4 or any(s is None for s in shape[2:]):
+def target(name: str, shape: Any, axes: int, entries: int | None = None) -> tuple[Any, Any]:
+    """The shape of a result as a declaration, with None for symbolic sizes, and its last `axes`."""
+    entries = axes + 2 if entries is None else entries
+    if len(shape) != entries or any(s is None for s in shape[-axes:]):
         raise ValueError(
-            explain("conv2d", f"{name} must have 4 entries, the last two known", got=repr(shape))
-        )
+            explain(f"conv{axes}d", f"{name} must have {entries} entries, the last {axes} known",
+                    got=repr(shape))
+        )  # fmt: skip
     symbolic = [isinstance(s, Variable) and not isinstance(s, Constant) for s in shape]
     hint = [None if unknown else s for s, unknown in zip(shape, symbolic, strict=True)]
-    size = [cast(s, "int64") for s in shape[2:]]
-    return declared(name, hint), as_tensor_variable(size)
+    size = [cast(s, "int64") for s in shape[-axes:]]
+    return declared(name, hint, entries), as_tensor_variable(size)
 
 
 def conv2d_transpose(

@@ -5,7 +5,6 @@ Source: Theano, tensor/nnet/abstract_conv; rule 33 of its semantics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,45 +15,46 @@ from symgraph.expr import Expr
 from symgraph.graph import Constant
 
 Pair = tuple[int, int]
-Mode = str | tuple[Pair, Pair]
+Mode = str | tuple[Pair, ...]
 Hint = tuple[int | None, ...] | None
 
 
 # ---- sizes ---------------------------------------------------------------------------------------
 
 
-def canonical_mode(border_mode: Any) -> Mode:
+def canonical_mode(border_mode: Any, axes: int = 2) -> Mode:
     """ "valid", "full", "half", or ((top, bottom), (left, right)) from an int or a pair.
 
-    ValueError for anything else and for negative numbers.
+    `axes`: how many there are, 2 or 3. ValueError for anything else and for negative numbers.
     """
     if isinstance(border_mode, str):
         if border_mode in ("valid", "full", "half"):
             return border_mode
     else:
-        sides = border_mode if isinstance(border_mode, (tuple, list)) else (border_mode,) * 2
+        sides = border_mode if isinstance(border_mode, (tuple, list)) else (border_mode,) * axes
         pads = [tuple(s) if isinstance(s, (tuple, list)) else (s, s) for s in sides]
         numbers = [n for side in pads for n in side]
         whole = all(isinstance(n, (int, np.integer)) and n >= 0 for n in numbers)
-        if len(pads) == 2 and len(numbers) == 4 and len(pads[0]) == 2 and whole:
-            (a, b), (c, d) = pads
-            return ((int(a), int(b)), (int(c), int(d)))
+        if len(pads) == axes and all(len(side) == 2 for side in pads) and whole:
+            return tuple((int(a), int(b)) for a, b in pads)
+    each = "(rows, columns)" if axes == 2 else "(depth, rows, columns)"
     raise ValueError(
-        explain("conv2d", f"invalid border_mode {border_mode!r}",
-                expected="'valid', 'full', 'half', n, (rows, columns) or "
-                "((top, bottom), (left, right)), none negative")
+        explain(f"conv{axes}d", f"invalid border_mode {border_mode!r}",
+                expected=f"'valid', 'full', 'half', n or {each}, each n or (before, after), none "
+                "negative")
     )  # fmt: skip
 
 
-def positive_pair(name: str, value: Any) -> tuple[int, int]:
-    """Strides or dilations by rows and columns; ValueError if `value` is not two positive ints."""
+def positive_numbers(name: str, value: Any, axes: int = 2) -> tuple[int, ...]:
+    """Strides or dilations, one for each axis; ValueError unless so many positive ints."""
     items = tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(items) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in items):
+    if len(items) != axes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in items):
+        each = "(rows, columns)" if axes == 2 else "(depth, rows, columns)"
         raise ValueError(
-            explain("conv2d", f"{name} is a pair of positive ints", got=repr(value),
-                    cure=f"write {name}=(rows, columns)")
+            explain(f"conv{axes}d", f"{name} is {axes} positive ints", got=repr(value),
+                    cure=f"write {name}={each}")
         )  # fmt: skip
-    return int(items[0]), int(items[1])
+    return tuple(int(n) for n in items)
 
 
 def padding(mode: Mode, axis: int, kernel: Any, dilation: int) -> tuple[Expr, Expr]:
@@ -73,7 +73,7 @@ def padding(mode: Mode, axis: int, kernel: Any, dilation: int) -> tuple[Expr, Ex
 
 
 def out_size(
-    image: Any, kernel: Any, mode: Mode, stride: int, dilation: int, axis: int
+    image: Any, kernel: Any, mode: Mode, stride: Any, dilation: int, axis: int
 ) -> tuple[Expr, Expr]:
     """The size of the output, and the room for moves that it follows from: below 0 is no output.
 
@@ -86,38 +86,16 @@ def out_size(
     return E.add(E.floordiv(room, stride), 1), room
 
 
-def get_conv_output_shape(
-    image_shape: Sequence[int | None],
-    kernel_shape: Sequence[int | None],
-    border_mode: Any,
-    subsample: Sequence[int],
-    filter_dilation: Sequence[int] | None = None,
-) -> tuple[int | None, ...]:
-    """The shape of conv2d's output: of ints, with None for what is not known.
-
-    Source: Theano, tensor/nnet/abstract_conv, get_conv_output_shape.
-    """
-    mode = canonical_mode(border_mode)
-    shape: list[int | None] = [image_shape[0], kernel_shape[0]]
-    for axis in range(2):
-        image, kernel = image_shape[2 + axis], kernel_shape[2 + axis]
-        if image is None or kernel is None:
-            shape.append(None)
-            continue
-        dilation = 1 if filter_dilation is None else filter_dilation[axis]
-        size, _ = out_size(image, kernel, mode, subsample[axis], dilation, axis)
-        shape.append(size.value)  # type: ignore[attr-defined]
-    return tuple(shape)
-
-
-def declared(name: str, shape: Any) -> Hint:
-    """A declared shape: None, or four ints and Nones; constants are read."""
+def declared(name: str, shape: Any, entries: int = 4) -> Hint:
+    """A declared shape: None, or `entries` ints and Nones; constants are read."""
     if shape is None:
         return None
+    if isinstance(shape, Constant):
+        shape = shape.data.tolist()
     if not isinstance(shape, (tuple, list)):
         raise ValueError(
             explain("conv2d", f"{name} is not a tuple", got=str(shape),
-                    expected="four ints, constants or Nones",
+                    expected=f"{entries} ints, constants or Nones",
                     cure="leave it away where sizes are symbolic")
         )  # fmt: skip
     sizes: list[int | None] = []
@@ -130,6 +108,6 @@ def declared(name: str, shape: Any) -> Hint:
                         expected="ints, constants, or None for what is not known")
             )  # fmt: skip
         sizes.append(None if size is None else int(size))
-    if len(sizes) != 4:
-        raise ValueError(explain("conv2d", f"{name} must have 4 entries", got=repr(shape)))
+    if len(sizes) != entries:
+        raise ValueError(explain("conv2d", f"{name} must have {entries} entries", got=repr(shape)))
     return tuple(sizes)

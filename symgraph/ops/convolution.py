@@ -24,7 +24,7 @@ from symgraph.ops.conv_sizes import (
     declared,
     out_size,
     padding,
-    positive_pair,
+    positive_numbers,
 )
 from symgraph.ops.core import describe
 from symgraph.ops.reduce import match_pattern
@@ -57,7 +57,7 @@ class _Convolution(Op):
     def __post_init__(self) -> None:
         object.__setattr__(self, "border_mode", canonical_mode(self.border_mode))
         for name in ("subsample", "filter_dilation"):
-            object.__setattr__(self, name, positive_pair(name, getattr(self, name)))
+            object.__setattr__(self, name, positive_numbers(name, getattr(self, name)))
         if self.num_groups < 1:
             raise ValueError(explain("conv2d", "num_groups must be positive"))
         for name in ("imshp", "kshp"):

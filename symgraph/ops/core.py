@@ -214,6 +214,11 @@ class Elemwise(Op):
     def __str__(self) -> str:
         return f"Elemwise{{{self.scalar_op},no_inplace}}"
 
+    @property
+    def name(self) -> str:
+        """Theano's second name for `str(op)`."""
+        return str(self)
+
 
 def _same_size(node: Apply, shapes: Sequence[Shape], axis: int, first: int, second: int) -> Check:
     a, b = shapes[first][axis], shapes[second][axis]

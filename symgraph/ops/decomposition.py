@@ -1,6 +1,8 @@
-"""Inverses, determinants, factorisations and linear systems, by LAPACK through NumPy.
+"""Inverses, determinants and factorisations, by LAPACK through NumPy.
 
 Each runs as a Python step. A singular matrix raises numpy.linalg.LinAlgError when called.
+Eigenvalues are in `eigen`, linear systems in `linear_systems`, functions of matrices in
+`matrix_functions`.
 Source: Theano, library/tensor/nlinalg and library/tensor/slinalg.
 """
 
@@ -18,18 +20,19 @@ from symgraph.expr import Check
 from symgraph.graph import Apply, Context, Op, Shape
 from symgraph.ops.alloc import tril, triu
 from symgraph.ops.core import describe
-from symgraph.ops.elementwise import cast
-from symgraph.ops.linalg import dot, outer
+from symgraph.ops.elementwise import cast, isnan, switch
+from symgraph.ops.linalg import dot
+from symgraph.ops.reduce import sum
 from symgraph.types import TensorType, float_of, upcast
 from symgraph.variable import as_tensor_variable
 
 __all__ = [
-    "cholesky", "det", "eigh", "matrix_inverse", "pinv", "qr", "solve", "svd",
+    "Cholesky", "cholesky", "det", "matrix_inverse", "pinv", "qr", "svd",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _OfMatrix(Op):
+class OfMatrix(Op):
     """What the ops of one matrix share: a float matrix goes in, and most want a square one."""
 
     square: ClassVar[bool] = True
@@ -38,7 +41,7 @@ class _OfMatrix(Op):
         x = as_tensor_variable(inputs[0])
         if x.ndim != 2:
             raise TypeError(explain(self, "takes a matrix", got=describe((x,))))
-        return super().make_node(cast(x, _precise(x.dtype)))
+        return super().make_node(cast(x, precise(x.dtype)))
 
     def output_types(self, x: Any) -> list[TensorType]:
         return [TensorType(x.dtype, (False, False))]
@@ -60,26 +63,26 @@ class _OfMatrix(Op):
 
         return [Check(E.compare("eq", rows, columns), (rows, columns), fail)]
 
-    def _no_gradient(self) -> NullTypeGradError:
+    def no_gradient(self) -> NullTypeGradError:
         return NullTypeGradError(explain(self, "its gradient is not implemented"))
 
 
-def _precise(*dtypes: str) -> str:
+def precise(*dtypes: str) -> str:
     """The dtype that LAPACK computes with: float32 or float64."""
     result = float_of(upcast(*dtypes))
     return "float32" if result == "float16" else result
 
 
-def _typed(node: Apply, *values: Any) -> list[np.ndarray]:
+def typed(node: Apply, *values: Any) -> list[np.ndarray]:
     return [np.asarray(v, o.type.dtype) for v, o in zip(values, node.outputs, strict=True)]
 
 
 @dataclass(frozen=True)
-class MatrixInverse(_OfMatrix):
+class MatrixInverse(OfMatrix):
     """The inverse of a square matrix."""
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, np.linalg.inv(inputs[0]))
+        return typed(node, np.linalg.inv(inputs[0]))
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
@@ -89,7 +92,7 @@ class MatrixInverse(_OfMatrix):
 
 
 @dataclass(frozen=True)
-class Det(_OfMatrix):
+class Det(OfMatrix):
     """The determinant of a square matrix."""
 
     def output_types(self, x: Any) -> list[TensorType]:
@@ -99,7 +102,7 @@ class Det(_OfMatrix):
         return [()]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, np.linalg.det(inputs[0]))
+        return typed(node, np.linalg.det(inputs[0]))
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
@@ -108,13 +111,13 @@ class Det(_OfMatrix):
 
 
 @dataclass(frozen=True)
-class PseudoInverse(_OfMatrix):
+class PseudoInverse(OfMatrix):
     """The Moore-Penrose inverse of a matrix."""
 
     square: ClassVar[bool] = False
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, np.linalg.pinv(inputs[0]))
+        return typed(node, np.linalg.pinv(inputs[0]))
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
@@ -129,16 +132,29 @@ class PseudoInverse(_OfMatrix):
 
 
 @dataclass(frozen=True)
-class Cholesky(_OfMatrix):
-    """The triangle L of a positive definite matrix L @ L.T, or its transpose if not `lower`."""
+class Cholesky(OfMatrix):
+    """The triangle L of a positive definite matrix L @ L.T, or its transpose if not `lower`.
+
+    LinAlgError for other matrices, or NaN everywhere, gradients included, if `on_error` is "nan".
+    """
 
     lower: bool = True
+    on_error: str = "raise"
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("raise", "nan"):
+            raise ValueError(explain(self, 'on_error must be one of "raise" or "nan"'))
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         (x,) = inputs
-        # LAPACK reads one triangle: the one that is returned
-        factor = np.linalg.cholesky(x if self.lower else x.T)
-        return _typed(node, factor if self.lower else factor.T)
+        try:
+            # LAPACK reads one triangle: the one that is returned
+            factor = np.linalg.cholesky(x if self.lower else x.T)
+        except np.linalg.LinAlgError:
+            if self.on_error == "raise":
+                raise
+            factor = np.full_like(x, np.nan)
+        return typed(node, factor if self.lower else factor.T)
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
@@ -151,120 +167,80 @@ class Cholesky(_OfMatrix):
         inverse = MatrixInverse()(factor)
         whole = dot(dot(inverse.T, inner), inverse)
         term = tril(whole + whole.T) - tril(triu(whole))
+        if self.on_error == "nan":
+            term = switch(isnan(sum(factor)), np.asarray(np.nan, out.dtype), term)
         return [term if self.lower else term.T]
 
 
 @dataclass(frozen=True)
-class Eigh(_OfMatrix):
-    """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix."""
+class QR(OfMatrix):
+    """Q with orthonormal columns and R upper triangular, x = Q @ R; modes as in NumPy.
 
-    UPLO: str = "L"
+    "reduced": Q (m, k) and R (k, n), k = min(m, n); "complete": (m, m) and (m, n); "r": R alone;
+    "raw": LAPACK's h (n, m) and tau (k,).
+    """
 
-    def output_types(self, x: Any) -> list[TensorType]:
-        return [TensorType(x.dtype, (False,)), TensorType(x.dtype, (False, False))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        shape = ctx.shape(node.inputs[0])
-        return [shape[:1], shape]
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, *np.linalg.eigh(inputs[0], self.UPLO))  # type: ignore[call-overload]
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        raise self._no_gradient()
-
-
-@dataclass(frozen=True)
-class QR(_OfMatrix):
-    """Q with orthonormal columns and R upper triangular, x = Q @ R, in the reduced form."""
-
+    mode: str = "reduced"
     square: ClassVar[bool] = False
 
-    def output_types(self, x: Any) -> list[TensorType]:
-        return [TensorType(x.dtype, (False, False))] * 2
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        rows, columns = ctx.shape(node.inputs[0])
-        inner = E.minimum(rows, columns)
-        return [(rows, inner), (inner, columns)]
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, *np.linalg.qr(inputs[0]))
-
-    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        raise self._no_gradient()
-
-
-@dataclass(frozen=True)
-class SVD(_OfMatrix):
-    """U, the singular values (descending), and V transposed: x = U * s @ V.T."""
-
-    full_matrices: bool = True
-    square: ClassVar[bool] = False
+    def __post_init__(self) -> None:
+        if self.mode not in ("reduced", "complete", "r", "raw"):
+            raise ValueError(
+                explain(self, f"mode {self.mode!r}", expected="reduced, complete, r or raw")
+            )
 
     def output_types(self, x: Any) -> list[TensorType]:
         matrix = TensorType(x.dtype, (False, False))
-        return [matrix, TensorType(x.dtype, (False,)), matrix]
+        if self.mode == "r":
+            return [matrix]
+        return [matrix, TensorType(x.dtype, (False,)) if self.mode == "raw" else matrix]
 
     def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
         rows, columns = ctx.shape(node.inputs[0])
         inner = E.minimum(rows, columns)
+        shapes: dict[str, list[Shape | None]] = {
+            "reduced": [(rows, inner), (inner, columns)],
+            "complete": [(rows, rows), (rows, columns)],
+            "r": [(inner, columns)],
+            "raw": [(columns, rows), (inner,)],
+        }
+        return shapes[self.mode]
+
+    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
+        made: Any = np.linalg.qr(inputs[0], self.mode)  # type: ignore[call-overload]
+        return typed(node, *([made] if self.mode == "r" else made))
+
+    def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
+        raise self.no_gradient()
+
+
+@dataclass(frozen=True)
+class SVD(OfMatrix):
+    """U, the singular values (descending), and V transposed: x = U * s @ V.T; or s alone."""
+
+    full_matrices: bool = True
+    compute_uv: bool = True
+    square: ClassVar[bool] = False
+
+    def output_types(self, x: Any) -> list[TensorType]:
+        matrix, vector = TensorType(x.dtype, (False, False)), TensorType(x.dtype, (False,))
+        return [matrix, vector, matrix] if self.compute_uv else [vector]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
+        rows, columns = ctx.shape(node.inputs[0])
+        inner = E.minimum(rows, columns)
+        if not self.compute_uv:
+            return [(inner,)]
         if self.full_matrices:
             return [(rows, rows), (inner,), (columns, columns)]
         return [(rows, inner), (inner,), (inner, columns)]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        return _typed(node, *np.linalg.svd(inputs[0], self.full_matrices))
+        made: Any = np.linalg.svd(inputs[0], self.full_matrices, self.compute_uv)  # type: ignore[call-overload]
+        return typed(node, *(made if self.compute_uv else [made]))
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        raise self._no_gradient()
-
-
-@dataclass(frozen=True)
-class Solve(Op):
-    """The solution x of a @ x = b, a square; b is a vector or the columns of a matrix."""
-
-    def make_node(self, *inputs: Any) -> Apply:
-        a, b = (as_tensor_variable(v) for v in inputs)
-        if a.ndim != 2 or b.ndim not in (1, 2):
-            raise TypeError(
-                explain(self, "takes a matrix, and a vector or a matrix", got=describe((a, b)))
-            )
-        wide = _precise(a.dtype, b.dtype)
-        return super().make_node(cast(a, wide), cast(b, wide))
-
-    def output_types(self, a: Any, b: Any) -> list[TensorType]:
-        return [TensorType(b.dtype, (False, *b.broadcastable[1:]))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        return [(ctx.shape(node.inputs[0])[1], *ctx.shape(node.inputs[1])[1:])]
-
-    def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        (rows, columns), b = (ctx.shape(v) for v in node.inputs)
-
-        def fail(*sizes: int) -> Exception:
-            return ShapeError(
-                explain(self, "takes a square matrix and as many equations", where=node.trace,
-                        got=f"shapes {sizes[:2]} and {sizes[2:]} of {describe(node.inputs)}")
-            )  # fmt: skip
-
-        pairs = ((rows, columns), (rows, b[0]))
-        return [
-            Check(E.compare("eq", p, q), (rows, columns, *b), fail) for p, q in pairs if p is not q
-        ]
-
-    def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        a, b = inputs
-        columns = b if b.ndim == 2 else b[:, None]  # NumPy 2 takes a stack for a vector
-        return _typed(node, np.linalg.solve(a, columns).reshape(b.shape))
-
-    def L_op(
-        self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
-    ) -> Sequence[Any]:
-        (a, _), (x,), (g,) = inputs, outputs, output_gradients
-        by_b = Solve()(a.T, g)
-        by_a = -outer(by_b, x) if x.ndim == 1 else -dot(by_b, x.T)
-        return [by_a, by_b]
+        raise self.no_gradient()
 
 
 def matrix_inverse(x: Any) -> Any:
@@ -287,21 +263,17 @@ def cholesky(x: Any, lower: bool = True) -> Any:
     return Cholesky(lower)(x)
 
 
-def eigh(x: Any, UPLO: str = "L") -> list[Any]:
-    """[eigenvalues, eigenvectors] of a symmetric matrix; no gradient. Source: nlinalg.eigh."""
-    return Eigh(UPLO)(x)  # type: ignore[no-any-return]
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """[Q, R]: of a (m, n), in the form that `QR` says of `mode`; no gradient.
+
+    Source: Theano, nlinalg.qr.
+    """
+    return QR(mode)(a)
 
 
-def qr(x: Any) -> list[Any]:
-    """[Q, R], the reduced form; no gradient. Source: Theano, nlinalg.qr."""
-    return QR()(x)  # type: ignore[no-any-return]
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """[U, singular values, V.T], or the singular values alone; no gradient.
 
-
-def svd(x: Any, full_matrices: bool = True) -> list[Any]:
-    """[U, singular values, V.T]; no gradient. Source: Theano, nlinalg.svd."""
-    return SVD(full_matrices)(x)  # type: ignore[no-any-return]
-
-
-def solve(a: Any, b: Any) -> Any:
-    """The solution of a @ x = b. Source: Theano, slinalg.solve."""
-    return Solve()(a, b)
+    Source: Theano, nlinalg.svd.
+    """
+    return SVD(bool(full_matrices), bool(compute_uv))(a)

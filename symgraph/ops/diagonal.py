@@ -188,6 +188,25 @@ def diag(v: Any, k: int = 0) -> Any:
     return SpreadDiagonal(int(k), 0, 1)(v, side, side)
 
 
+def alloc_diag(x: Any) -> Any:
+    """A vector as the diagonal of a square matrix of zeros. TypeError for other ndims.
+
+    Source: Theano, nlinalg.alloc_diag.
+    """
+    x = as_tensor_variable(x)
+    if x.ndim != 1:
+        raise TypeError(explain("alloc_diag", "takes a vector", got=describe([x])))
+    return diag(x)
+
+
+def extract_diag(x: Any) -> Any:
+    """The diagonal of a matrix, a vector. ValueError for fewer than two axes.
+
+    Source: Theano, nlinalg.extract_diag.
+    """
+    return diagonal(x)
+
+
 def fill_diagonal(a: Any, val: Any) -> Any:
     """A copy of the matrix `a` with the scalar `val` on its diagonal. Source: Theano, extra_ops."""
     return fill_diagonal_offset(a, val, 0)

@@ -15,10 +15,11 @@ import numpy as np
 
 from symgraph import expr as E
 from symgraph.configuration import config
+from symgraph.deprecation import warn_user
 from symgraph.errors import NullTypeGradError
 from symgraph.ops.core import SECOND, Elemwise, ScalarOp
 from symgraph.ops.special import erf_inverse, erfc_inverse, vectorized_psi, vectorized_tri_gamma
-from symgraph.types import DISCRETE, INTEGERS, check_dtype, float_of, upcast
+from symgraph.types import DISCRETE, DTYPES, INTEGERS, check_dtype, float_of, upcast
 from symgraph.variable import as_tensor_variable, result_dtype
 
 SCALAR_OPS: dict[str, ScalarOp] = {}
@@ -294,29 +295,37 @@ CLIP = _row("clip", 3, upcast,
             "select({0} < {1}, {1}, select({0} > {2}, {2}, {0}))", _clip_gradient,
             cost=2)  # fmt: skip
 
+# what scales and moves random numbers: two roundings, whatever it is fused with
+AFFINE = _row("affine", 3, upcast, lambda x, scale, shift: x * scale + shift,
+              "affine({}, {}, {})", lambda g, out, x, scale, shift: (g * scale, g * x, g),
+              cost=2)  # fmt: skip
+
 SCALAR_OPS["second"] = SECOND
-
-_CASTS: dict[str, ScalarOp] = {}
-
-
-def cast_op(dtype: str) -> ScalarOp:
-    """The conversion to `dtype`, named as Theano names it."""
-    if dtype not in _CASTS:
-
-        def convert(x: Any) -> Any:
-            return x.astype(dtype)
-
-        _CASTS[dtype] = SCALAR_OPS[f"cast_{dtype}"] = ScalarOp(
-            f"Cast{{{dtype}}}", 1, lambda x: dtype, convert, "{}",
-            None if dtype in DISCRETE else lambda g, out, x: (g,),
-            operands="own", host=_host_cast if dtype in INTEGERS else None, target=dtype,
-            pp_name=dtype,
-        )  # fmt: skip
-    return _CASTS[dtype]
 
 
 def _host_cast(x: Any) -> Any:
     return x
+
+
+def _cast(dtype: str) -> ScalarOp:
+    def convert(x: Any) -> Any:
+        return x.astype(dtype)
+
+    return ScalarOp(
+        f"Cast{{{dtype}}}", 1, lambda x: dtype, convert, "{}",
+        None if dtype in DISCRETE else lambda g, out, x: (g,),
+        operands="own", host=_host_cast if dtype in INTEGERS else None, target=dtype,
+        pp_name=dtype,
+    )  # fmt: skip
+
+
+_CASTS = {dtype: _cast(dtype) for dtype in DTYPES}  # all: a pickle may name any of them
+SCALAR_OPS.update((f"cast_{dtype}", op) for dtype, op in _CASTS.items())
+
+
+def cast_op(dtype: str) -> ScalarOp:
+    """The conversion to `dtype`, named as Theano names it."""
+    return _CASTS[dtype]
 
 
 # ---- the names users call ------------------------------------------------------------------------
@@ -496,6 +505,8 @@ def round(x: Any, mode: str | None = None) -> Any:
     }
     if mode not in modes:
         raise NotImplementedError(f"round: mode {mode!r}; use half_to_even or half_away_from_zero")
+    if mode is None and config.warn.round:
+        warn_user("round: ties go to the even number; give mode='half_to_even' to say so")
     return Elemwise(modes[mode])(x)
 
 

@@ -188,9 +188,8 @@ class Selection(Op):
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x, *indices), (g,) = inputs, output_gradients
-        if x.dtype not in FLOATS:
-            return [x.zeros_like("floatX"), *disconnected(indices)]
-        return [self.increment(False)(x.zeros_like(), g, *indices), *disconnected(indices)]
+        zeros = x.zeros_like(g.dtype)  # (x may be an integer: its gradient is floating)
+        return [self.increment(False)(zeros, g, *indices), *disconnected(indices)]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[True]] + [[False] for _ in node.inputs[1:]]

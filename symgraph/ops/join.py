@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from symgraph import expr as E
+from symgraph.deprecation import former
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr, Index
 from symgraph.graph import Apply, Constant, Context, Op, Variable, Write
@@ -21,7 +22,6 @@ from symgraph.ops.core import cast_expr, describe, dimshuffle
 from symgraph.ops.elementwise import add
 from symgraph.ops.sizes import (
     checks_of,
-    known_length,
     raise_known_failures,
 )
 from symgraph.ops.structure import (
@@ -151,9 +151,9 @@ class Join(Op):
         (g,) = output_gradients
         if g.dtype in DISCRETE or upcast(*(x.dtype for x in inputs)) in DISCRETE:
             return [x.zeros_like("floatX") for x in inputs]
-        lengths = MakeVector("int64")(*(shape_i(x, self.axis) for x in inputs))
+        lengths = [shape_i(x, self.axis) for x in inputs]
         return [
-            rebroadcast(Piece(self.axis, k)(g, lengths), x.broadcastable)
+            rebroadcast(Piece(self.axis, k)(g, *lengths), x.broadcastable)
             for k, x in enumerate(inputs)
         ]
 
@@ -165,14 +165,14 @@ class Join(Op):
 class Piece(Op):
     """Part number `position` of x, cut along `axis` into parts of the given lengths.
 
-    Inputs are x and the integer vector of all lengths, which add up to x's size. A view.
+    Inputs are x and the lengths of all parts, integers that add up to x's size. A view.
     """
 
     axis: int
     position: int
     view_of: ClassVar[int | None] = 0
 
-    def output_types(self, x: Any, lengths: Any) -> list[TensorType]:
+    def output_types(self, x: Any, *lengths: Any) -> list[TensorType]:
         pattern = list(x.broadcastable)
         pattern[self.axis] = False
         return [TensorType(x.dtype, pattern)]
@@ -180,9 +180,10 @@ class Piece(Op):
     def _cut(self, node: Apply, ctx: Context) -> tuple[Expr, Expr]:
         """Where the part begins, and its length."""
         start: Expr = E.ZERO
-        for k in range(self.position):
-            start = E.add(start, ctx.value(node.inputs[1], k))
-        return start, ctx.value(node.inputs[1], self.position)
+        _, *lengths = node.inputs
+        for length in lengths[: self.position]:
+            start = E.add(start, ctx.value(length))
+        return start, ctx.value(lengths[self.position])
 
     def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
         sizes = list(ctx.shape(node.inputs[0]))
@@ -190,12 +191,9 @@ class Piece(Op):
         return [tuple(sizes)]
 
     def shape_checks(self, node: Apply, ctx: Context) -> list[Check]:
-        x, vector = node.inputs
+        x, *lengths = node.inputs
         whole = ctx.shape(x)[self.axis]
-        count = ctx.shape(vector)[0]
-        if not isinstance(count, E.Const):
-            raise ShapeError(explain(self, "the number of parts is not known", where=node.trace))
-        parts = tuple(ctx.value(vector, k) for k in range(count.value))
+        parts = tuple(map(ctx.value, lengths))
         total: Expr = E.ZERO
         for n in parts:
             total = E.add(total, n)
@@ -220,32 +218,28 @@ class Piece(Op):
         return E.mul(self._cut(node, ctx)[0], strides[self.axis]), strides
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
-        x, lengths = inputs
+        x, *parts = inputs
+        lengths = np.array(parts, "int64")
         if lengths.sum() != x.shape[self.axis] or (lengths < 0).any():
             raise ShapeError(f"Split: parts {lengths} of {x.shape[self.axis]}")
         return [np.split(x, np.cumsum(lengths)[:-1], axis=self.axis)[self.position]]
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[True], [False]]
+        return [[True], *([False] for _ in node.inputs[1:])]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        (x, lengths), (g,) = inputs, output_gradients
-        if x.dtype in DISCRETE:
-            return [x.zeros_like("floatX"), DisconnectedType()()]
-        zero, sizes = constant(0, dtype=x.dtype), sizes_of(x)
+        (x, *lengths), (g,) = inputs, output_gradients
+        zero, sizes = constant(0, dtype=g.dtype), sizes_of(x)
 
-        def gap(positions: range) -> list[Any]:
-            if not positions:
+        def gap(parts: Sequence[Any]) -> list[Any]:
+            if not parts:
                 return []
-            total = lengths[positions[0]]
-            for k in positions[1:]:
-                total = add(total, lengths[k])
+            total = add(*parts) if len(parts) > 1 else parts[0]
             return [alloc(zero, *(total if a == self.axis else n for a, n in enumerate(sizes)))]
 
-        count = known_length(lengths)
-        before, after = range(self.position), range(self.position + 1, count or 0)
+        before, after = lengths[: self.position], lengths[self.position + 1 :]
         whole = join(self.axis, *gap(before), g, *gap(after))
-        return [rebroadcast(whole, x.broadcastable), DisconnectedType()()]
+        return [rebroadcast(whole, x.broadcastable), *(DisconnectedType()() for _ in lengths)]
 
     def __str__(self) -> str:
         return f"Split{{axis={self.axis}}}.{self.position}"
@@ -296,6 +290,8 @@ def stack(*arrays: Any, axis: Any = 0, tensors: Any = None) -> Any:
         arrays = tuple(arrays[0])
         if not arrays:
             raise ValueError("stack: the list of tensors is empty")
+    else:
+        former("stack", "stack(a, b)", "stack([a, b])", "form")
     variables = [as_tensor_variable(x) for x in arrays]
     if len({x.ndim for x in variables}) > 1:
         raise TypeError(explain("stack", "the tensors have different numbers of axes",
@@ -325,8 +321,7 @@ def split(x: Any, splits_size: Any, n_splits: int, axis: Any = 0) -> list[Any]:
     sizes = as_sizes(splits_size, "split", ndim=n_splits)
     if len(sizes) != n_splits:
         raise ValueError(f"split: n_splits is {n_splits}, splits_size has {len(sizes)} elements")
-    lengths = MakeVector("int64")(*sizes)
-    return [Piece(axis, k)(x, lengths) for k in range(n_splits)]
+    return [Piece(axis, k)(x, *sizes) for k in range(n_splits)]
 
 
 def cut(x: Any, at: Variable, axis: int) -> tuple[Any, Any]:

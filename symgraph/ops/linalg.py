@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from symgraph import expr as E
+from symgraph.configuration import config
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check
 from symgraph.graph import Apply, Constant, Context, LibraryCall, Op, Shape, Variable
-from symgraph.ops.core import describe, dimshuffle
+from symgraph.ops.core import DimShuffle, describe, dimshuffle
 from symgraph.ops.elementwise import cast, mul, neq
 from symgraph.ops.join import join
 from symgraph.ops.reduce import match_pattern, mean, sum
@@ -44,6 +45,10 @@ class Dot(Op):
     batch: int = 0
     inner: int = 1
 
+    @property
+    def _is_plain(self) -> bool:
+        return (self.batch, self.inner) == (0, 1)
+
     def _pairs(self, x: Variable) -> list[tuple[int, int]]:
         """The axes of x and y whose sizes must agree."""
         batches = [(a, a) for a in range(self.batch)]
@@ -54,7 +59,7 @@ class Dot(Op):
         self, inputs: Sequence[Variable], x: Sequence[Any], y: Sequence[Any], pair: Any, where: Any
     ) -> ShapeError:
         a, b = pair
-        if self == Dot() and len(x) <= 2 and len(y) <= 2:
+        if self._is_plain and len(x) <= 2 and len(y) <= 2:
             problem = f"Shape mismatch: x has {x[-1]} cols"
             problem += f" (and {x[0]} rows)" if len(x) > 1 else ""
             problem += f" but y has {y[0]} rows"
@@ -63,7 +68,7 @@ class Dot(Op):
             problem = f"Shape mismatch: x.shape[{a}] = {x[a]} but y.shape[{b}] = {y[b]}"
         return ShapeError(
             explain(self, problem, where=where,
-                    got=f"shapes {tuple(x)} and {tuple(y)} of {describe(inputs)}",
+                    got=f"Inputs shapes: [{tuple(x)}, {tuple(y)}] of {describe(inputs)}",
                     expected=f"axis {a} of x as long as axis {b} of y",
                     cure="transpose an operand, or check which axes are summed over")
         )  # fmt: skip
@@ -123,8 +128,18 @@ class Dot(Op):
             flat = wanted
         params = {} if self.batch else {"a_ndim": len(m) + 1, "b_ndim": len(n) + 1}
         strided = tuple(name for name in ("in0", "in1") if name not in flat)
+        # axes as one axis must be dense: of groups exchanged by a dimshuffle its input is
+        splits = {"in0": len(rows), "in1": self.inner}
+        inputs, turned = {"in0": x, "in1": y}, []
+        for name, first in splits.items():
+            source = _exchanged(inputs[name], self.batch, first) if name in flat else None
+            if source is not None:
+                inputs[name] = source
+                turned.append(name)
         name = "batched_dot" if self.batch else "gemm"
-        return LibraryCall(name, dtype, params, (x, y), flat, strided)
+        return LibraryCall(
+            name, dtype, params, tuple(inputs.values()), flat, strided, tuple(turned)
+        )
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         x, y = inputs
@@ -143,8 +158,7 @@ class Dot(Op):
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x, y), (g,) = inputs, output_gradients
-        if x.dtype not in FLOATS:
-            return [x.zeros_like("floatX"), y.zeros_like("floatX")]
+        x, y = cast(x, g.dtype), cast(y, g.dtype)  # (integers too have floating gradients)
         batch = range(self.batch)
         rows, columns = x.ndim - self.inner - self.batch, y.ndim - self.inner - self.batch
         inside = range(self.batch, self.batch + self.inner)
@@ -157,18 +171,47 @@ class Dot(Op):
 
     def pprint(self, node: Apply, inputs: Sequence[str]) -> str:
         x, y = inputs
-        return f"({x} \\dot {y})" if self == Dot() else f"{self}({x}, {y})"
+        return f"({x} \\dot {y})" if self._is_plain else f"{self}({x}, {y})"
 
     def __str__(self) -> str:
-        if self == Dot():
+        if self._is_plain:
             return "dot"
         return f"BatchedDot{{{self.inner}}}" if self.batch else f"Tensordot{{{self.inner}}}"
+
+
+@dataclass(frozen=True)
+class Gemm(Dot):
+    """The product of two matrices.
+
+    It has a class of its own, as `Gemv` has, because programs look for these names among the nodes
+    of a function. Source: Theano, tutorial/modes ("Used the cpu"); tensor/blas.
+    """
+
+
+@dataclass(frozen=True)
+class Gemv(Dot):
+    """The product of a matrix and a vector, or of a vector and a matrix."""
+
+
+_ROUTINES = {(2, 2): Gemm, (2, 1): Gemv, (1, 2): Gemv}
+
+
+def _exchanged(x: Variable, batch: int, first: int) -> Variable | None:
+    """What `x` shows with two groups of axes exchanged, if it does: behind the axes of the batch
+    come `first` that are the last of that, then those that come before them there."""
+    ndim, node = x.type.ndim, x.owner
+    order = (*range(batch), *range(ndim - first, ndim), *range(batch, ndim - first))
+    if node is None or not isinstance(node.op, DimShuffle) or node.op.new_order != order:
+        return None
+    source = node.inputs[0]
+    return source if source.type.ndim == ndim and batch < ndim - first < ndim else None
 
 
 def _contract(x: Any, y: Any, batch: int, inner: int) -> Any:
     """`Dot`, also for no inner axes: then every element of x's rows meets every one of y's."""
     if inner:
-        return Dot(batch, inner)(x, y)
+        kind = Dot if batch or inner > 1 else _ROUTINES.get((x.ndim, y.ndim), Dot)
+        return kind(batch, inner)(x, y)
     rows, columns = x.ndim - batch, y.ndim - batch
     x = dimshuffle(x, (*range(x.ndim), *"x" * columns))
     return mul(x, dimshuffle(y, (*range(batch), *"x" * rows, *range(batch, y.ndim))))
@@ -179,6 +222,8 @@ def _product(x: Any, y: Any, left: Sequence[int], right: Sequence[int], batch: i
 
     float16 is computed in float32, bool in int64.
     """
+    pairs = sorted(zip(left, right, strict=True))  # in order, groups of axes need not be moved
+    left, right = [a for a, _ in pairs], [b for _, b in pairs]
     result = result_dtype(x, y)
     wide = {"float16": "float32", "bool": "int64"}.get(result, result)
     kept = [[a for a in range(batch, v.ndim) if a not in s] for v, s in ((x, left), (y, right))]
@@ -304,13 +349,21 @@ def trace(x: Any) -> Any:
 
 
 def cov(
-    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
 ) -> Any:
     """The covariance matrix of the variables in the rows of `m` (columns if not `rowvar`).
 
     `y` holds more variables of the same observations. The sum of squares is divided by n - ddof;
-    ddof defaults to 1, to 0 with `bias`. A single variable gives a 0-d result. Raises ValueError
-    for more than two axes. Source: Theano, library/tensor/basic; NumPy, `cov`.
+    ddof defaults to 1, to 0 with `bias`. Vectors of a number for each observation: `fweights`, how
+    often it was made, and `aweights`, how much it counts. A single variable gives a 0-d result.
+    Raises ValueError for more than two axes. Source: Theano, library/tensor/basic (which has no
+    weights); NumPy, `cov`.
     """
     rows = []
     for part in (m, y):
@@ -325,8 +378,26 @@ def cov(
             part = dimshuffle(part, (1, 0))
         rows.append(part)
     stacked = rows[0] if len(rows) == 1 else join(0, *rows)
-    centred = stacked - mean(stacked, axis=1, keepdims=True)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    result = dot(centred, dimshuffle(centred, (1, 0))) / (shape_i(stacked, 1) - ddof)
+    given = [_weights(w) for w in (fweights, aweights) if w is not None]
+    if given:
+        w = given[0] if len(given) == 1 else given[0] * given[1]
+        total = sum(w)
+        centred = stacked - sum(stacked * w, axis=1, keepdims=True) / total
+        lost = ddof if aweights is None else ddof * sum(w * given[-1]) / total
+        count = total - lost
+        other = centred * w
+    else:
+        centred = other = stacked - mean(stacked, axis=1, keepdims=True)
+        count = shape_i(stacked, 1) - ddof
+    result = dot(centred, dimshuffle(other, (1, 0))) / count
     single = len(rows) == 1 and rows[0].broadcastable[0]
     return dimshuffle(result, ()) if single else result
+
+
+def _weights(weights: Any) -> Any:
+    """Weights of observations, as floats; ValueError for what is no vector."""
+    weights = as_tensor_variable(weights)
+    if weights.ndim != 1:
+        raise ValueError(explain("cov", "weights are a vector", got=describe((weights,))))
+    return weights if weights.dtype in FLOATS else cast(weights, config.floatX)

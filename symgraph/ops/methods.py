@@ -7,7 +7,7 @@ keys of dicts; the elementwise ones are `eq` and `neq`. Source: Theano, tensor/v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from symgraph.ops import (
 )
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.index import inc_subtensor, set_subtensor
-from symgraph.variable import TensorVariable, as_tensor_variable
+from symgraph.variable import TensorOperators, as_tensor_variable
 
 # ---- NumPy's functions ---------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ def _array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **option
     return function(*map(as_tensor_variable, inputs))
 
 
-TensorVariable.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+TensorOperators.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
 
 # ---- operators -----------------------------------------------------------------------------------
 
@@ -140,6 +140,16 @@ class Methods:
     def __pos__(self) -> Any:
         return self
 
+    def __iter__(self) -> Iterator[Any]:
+        # `batch, steps, features = x.shape`: a vector whose length is known can be unpacked.
+        length = sizes.known_length(self) if self.ndim == 1 else None  # type: ignore[arg-type]
+        if length is None:
+            raise TypeError(
+                "TensorType does not support iteration. Maybe you are using builtin.sum instead of "
+                "symgraph.tensor.sum? (Maybe .max?)"
+            )
+        return iter([self[i] for i in range(length)])
+
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
             explain("x[...] = y", "variables are never changed", got=describe([self]),  # type: ignore[list-item]
@@ -226,18 +236,21 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         (linalg, "dot trace"),
         (alloc, "zeros_like ones_like"),
         (shape, "reshape flatten ravel swapaxes squeeze diagonal repeat"),
-        (sort, "sort argsort cumsum cumprod"),
-        (advanced, "take choose nonzero compress"),
+        (sort, "sort argsort cumsum cumprod searchsorted"),
+        (advanced, "take choose nonzero nonzero_values compress"),
     )
     for name in names.split()
 }  # fmt: skip
 """Functions whose first argument is the variable, attached as they are."""
 
 
-def get_scalar_constant_value(x: Any) -> np.ndarray:
+def get_scalar_constant_value(
+    x: Any, elemwise: bool = True, only_process_constants: bool = False
+) -> np.ndarray:
     """The value of the 0-d `x`, computed while the graph is built, if it follows from constants.
 
-    Sizes that types and shapes of constants fix count as constants. Raises NotConstantError.
+    Sizes that types and shapes of constants fix count as constants. `elemwise` and
+    `only_process_constants` are accepted and mean nothing here. Raises NotConstantError.
     Source: Theano, `get_scalar_constant_value`.
     """
     x = as_tensor_variable(x)
@@ -271,7 +284,11 @@ def get_scalar_constant_value(x: Any) -> np.ndarray:
 
 
 def _attach() -> None:
-    methods: dict[str, Any] = {**FUNCTIONS, "astype": elementwise.cast}
+    methods: dict[str, Any] = {
+        **FUNCTIONS,
+        "astype": elementwise.cast,
+        "conjugate": elementwise.conj,
+    }
     for name, function in OPERATORS.items():
         methods[f"__{name}__"], methods[f"__r{name}__"] = _binary(function)
     for name, function in COMPARISONS.items():
@@ -279,7 +296,7 @@ def _attach() -> None:
     own = {name: value for name, value in vars(Methods).items() if name not in vars(_Empty)}
     methods |= own | {"set_subtensor": set_subtensor, "inc_subtensor": inc_subtensor}
     for name, value in methods.items():
-        setattr(TensorVariable, name, value)
+        setattr(TensorOperators, name, value)
 
 
 class _Empty:

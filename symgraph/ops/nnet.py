@@ -25,7 +25,7 @@ from symgraph.ops.elementwise import (
     softplus,
     switch,
 )
-from symgraph.ops.reduce import argmax, sum
+from symgraph.ops.reduce import argmax, max, sum
 from symgraph.ops.softmax import CrossentropySoftmax1Hot, LogSoftmax, OneForEach, Softmax
 from symgraph.ops.structure import shape_i
 from symgraph.types import FLOATS, float_of
@@ -34,8 +34,9 @@ from symgraph.variable import as_tensor_variable
 __all__ = [
     "binary_crossentropy", "categorical_crossentropy", "crossentropy_categorical_1hot",
     "crossentropy_softmax_1hot", "crossentropy_softmax_1hot_with_bias",
-    "crossentropy_softmax_argmax_1hot_with_bias", "elu", "hard_sigmoid", "logsoftmax", "relu",
-    "selu", "sigmoid", "sigmoid_binary_crossentropy", "softmax", "softmax_graph",
+    "crossentropy_softmax_argmax_1hot_with_bias", "crossentropy_softmax_max_and_argmax_1hot",
+    "crossentropy_softmax_max_and_argmax_1hot_with_bias", "elu", "hard_sigmoid", "logsoftmax",
+    "relu", "selu", "sigmoid", "sigmoid_binary_crossentropy", "softmax", "softmax_graph",
     "softmax_with_bias", "softplus", "softsign", "ultra_fast_sigmoid",
 ]  # fmt: skip
 
@@ -115,6 +116,22 @@ def crossentropy_softmax_argmax_1hot_with_bias(x: Any, b: Any, y_idx: Any) -> tu
     """`crossentropy_softmax_1hot` of x + b, and the position of each row's maximum."""
     shifted = _with_bias(x, b)
     return (*crossentropy_softmax_1hot(shifted, y_idx), argmax(shifted, axis=-1))
+
+
+def crossentropy_softmax_max_and_argmax_1hot(x: Any, y_idx: Any) -> tuple[Any, Any, Any, Any]:
+    """`crossentropy_softmax_1hot` of x, each row's largest probability, and its position.
+
+    Source: Theano, tensor/nnet/nnet, crossentropy_softmax_max_and_argmax_1hot.
+    """
+    cost, p = crossentropy_softmax_1hot(x, y_idx)
+    return cost, p, max(p, axis=-1), argmax(p, axis=-1)
+
+
+def crossentropy_softmax_max_and_argmax_1hot_with_bias(
+    x: Any, b: Any, y_idx: Any
+) -> tuple[Any, Any, Any, Any]:
+    """`crossentropy_softmax_max_and_argmax_1hot` of x + b."""
+    return crossentropy_softmax_max_and_argmax_1hot(_with_bias(x, b), y_idx)
 
 
 def crossentropy_categorical_1hot(coding_dist: Any, true_one_of_n: Any) -> Any:

@@ -14,6 +14,7 @@ from symgraph.errors import explain
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.elementwise import cast, inv, sqrt
 from symgraph.ops.reduce import mean as average
+from symgraph.ops.shape import addbroadcast
 from symgraph.ops.structure import product_of, shape_i
 from symgraph.variable import as_tensor_variable
 
@@ -44,19 +45,18 @@ def _prepare(
     over = tuple(sorted(a % x.ndim for a in axes))
     kept = tuple(a for a in range(x.ndim) if a not in over)
     whole, shown = [], tuple(range(x.ndim))
-    for parameter in parameters:
-        p = as_tensor_variable(parameter)
-        if p.ndim == len(kept) and p.ndim != x.ndim:
-            shown = kept
-            p = dimshuffle(p, [kept.index(a) if a in kept else "x" for a in range(x.ndim)])
-        elif p.ndim != x.ndim or not all(p.broadcastable[a] for a in over):
+    given = [as_tensor_variable(p) for p in parameters]
+    for p in given:
+        if p.ndim not in (len(kept), x.ndim) or p.ndim != given[-1].ndim:
             raise ValueError(
                 explain("batch_normalization", f"{p} does not fit axes {over}",
-                        got=describe((p, x)),
-                        expected=f"{len(kept)} axes, or {x.ndim} that are broadcastable at {over}",
-                        cure="declare them so, or use addbroadcast")
+                        got=describe((*given, x)),
+                        expected=f"parameters of {len(kept)} axes, or all of {x.ndim}")
             )  # fmt: skip
-        whole.append(p)
+        if p.ndim != x.ndim:
+            shown = kept
+            p = dimshuffle(p, [kept.index(a) if a in kept else "x" for a in range(x.ndim)])
+        whole.append(addbroadcast(p, *over))
     return x, over, whole, shown
 
 

@@ -18,13 +18,14 @@ from symgraph.expr import Expr
 from symgraph.graph import Apply, Context, Op, Shape
 from symgraph.ops.core import describe
 from symgraph.ops.elementwise import clip, mul
-from symgraph.types import FLOATS, DisconnectedType, TensorType
+from symgraph.types import DisconnectedType, NullType, TensorType
 from symgraph.variable import as_tensor_variable
 
 _GRADIENTS: dict[str, Callable[..., Any]] = {  # of the gradient by the output, and the numbers
     "consider_constant": lambda g: g.zeros_like(),
     "zero_grad": lambda g: g.zeros_like(),
     "disconnected_grad": lambda g: DisconnectedType()(),
+    "undefined_grad": lambda g: NullType("undefined_grad says that there is none")(),
     "grad_clip": lambda g, low, high: clip(g, low, high),
     "grad_scale": lambda g, factor: mul(g, factor),
 }
@@ -57,9 +58,7 @@ class PassThrough(Op):
         return [inputs[0]]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
-        (x,), (g,) = inputs, output_gradients
-        if x.dtype not in FLOATS and self.kind != "disconnected_grad":
-            return [x.zeros_like("floatX")]
+        (g,) = output_gradients
         numbers = [np.asarray(n, g.dtype) for n in self.numbers]
         return [_GRADIENTS[self.kind](g, *numbers)]
 
@@ -92,6 +91,14 @@ def disconnected_grad(x: Any) -> Any:
     Any shape and dtype. Source: Theano, `gradient.disconnected_grad`.
     """
     return PassThrough("disconnected_grad")(x)
+
+
+def undefined_grad(x: Any) -> Any:
+    """`x`, through which there is no gradient: `grad` raises NullTypeGradError where it meets this.
+
+    Any shape and dtype. Source: Theano, `gradient.undefined_grad`.
+    """
+    return PassThrough("undefined_grad")(x)
 
 
 def grad_clip(x: Any, lower_bound: float, upper_bound: float) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.errors import NullTypeGradError, explain
+from symgraph.errors import explain
 from symgraph.graph import Constant, Variable
 from symgraph.ops.core import (
     SECOND,
@@ -27,7 +27,7 @@ from symgraph.ops.core import (
 )
 from symgraph.ops.elementwise import abs_, cast, eq, maximum, minimum, sqr, sqrt, switch, true_div
 from symgraph.ops.structure import product_of, shape_i
-from symgraph.types import DISCRETE, FLOATS, check_dtype, upcast
+from symgraph.types import DISCRETE, FLOATS, NullType, check_dtype, upcast
 from symgraph.variable import as_tensor_variable
 
 # ---- axes ----------------------------------------------------------------------------------------
@@ -43,7 +43,9 @@ def normalize_axes(name: str, x: Any, axis: Any) -> tuple[int, ...]:
         return tuple(range(x.ndim))
     if isinstance(axis, Constant):
         axis = axis.data.tolist()
-    if not isinstance(axis, (tuple, list, np.ndarray)):
+    if isinstance(axis, np.ndarray):
+        axis = axis.tolist()
+    if not isinstance(axis, (tuple, list)):
         axis = (axis,)
     axes = []
     for item in axis:
@@ -119,10 +121,8 @@ def _prod_nonzero_gradient(g: Any, out: Any, x: Any, op: Reduce) -> Any:
 
 def _prod_second_gradient(g: Any, out: Any, x: Any, op: Reduce) -> Any:
     # the cases do not hold their own derivative: at a zero it would come out wrong
-    raise NullTypeGradError(
-        explain(op, "the second derivative of prod is not defined by cases",
-                cure="use prod(..., no_zeros_in_input=True) if there are no zeros")
-    )  # fmt: skip
+    why = f"the second derivative of prod is not defined by cases ({op}); "
+    return NullType(why + "use prod(..., no_zeros_in_input=True) if there are no zeros")()
 
 
 PROD = Reduction("prod", "prod", np.prod, sum_dtypes, _prod_gradient)

@@ -6,13 +6,13 @@ Source of names and semantics: Theano, tensor/basic.py and tensor/extra_ops.py; 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from symgraph.deprecation import former
 from symgraph.errors import ShapeError, explain
 from symgraph.graph import Apply, Context, Op
 from symgraph.graph import Shape as Sizes
@@ -127,7 +127,7 @@ def flatten(x: Any, ndim: int | None = None, outdim: int | None = None) -> Any:
     if outdim is not None:
         if ndim is not None:
             raise ValueError("flatten: give ndim or its old name outdim, not both")
-        warnings.warn("flatten: outdim is now called ndim", DeprecationWarning, stacklevel=2)
+        former("flatten", "outdim", "ndim")
         ndim = outdim
     ndim = 1 if ndim is None else int(ndim)
     x = as_tensor_variable(x)

@@ -70,8 +70,6 @@ class Sort(Op):
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x,), (g,) = inputs, output_gradients
-        if x.dtype in DISCRETE:
-            return [x.zeros_like("floatX")]
         order = ArgSort(self.axis, self.kind)(x)
         return [PermuteAlong(self.axis)(g, ArgSort(self.axis, "stable")(order))]
 
@@ -249,11 +247,10 @@ class Cumulate(Op):
         self, inputs: Sequence[Any], outputs: Sequence[Any], output_gradients: Sequence[Any]
     ) -> Sequence[Any]:
         (x,), (out,), (g,) = inputs, outputs, output_gradients
-        if x.dtype in DISCRETE:
-            return [x.zeros_like("floatX")]
         if self.mode == "add":
             return [Cumulate("add", self.axis, not self.reverse)(g)]
         # by x[i]: the product before i, times g[i] + x[i+1] (g[i+1] + x[i+2] (...)); zeros are fine
+        x, out = cast(x, g.dtype), cast(out, g.dtype)  # (integers too have floating gradients)
         after = Recurrence(self.axis, not self.reverse)(g, x)
         return [mul(_previous(out, self.axis, self.reverse, 1), after)]
 

@@ -280,8 +280,19 @@ class Reshape(Op):
                         expected="as many elements after as before, and at most one -1")
             )  # fmt: skip
 
+        def misfit(length: int) -> Exception:
+            return ShapeError(
+                explain(self, "the new shape has another length than the result has axes",
+                        where=node.trace, got=f"{length} sizes in {vector}",
+                        expected=f"{self.ndim} sizes", cure="give ndim=")
+            )  # fmt: skip
+
         new = tuple(ctx.value(vector, k) for k in range(self.ndim))
-        return checks_of(conditions, (*old, *new), fail)
+        length = ctx.shape(vector)
+        return [
+            *checks_of([E.compare("eq", length[0], self.ndim)], length, misfit),
+            *checks_of(conditions, (*old, *new), fail),
+        ]
 
     def view(self, node: Apply, strides: Sizes, ctx: Context) -> tuple[Expr, Sizes] | None:
         if not contiguous(ctx.shape(node.inputs[0]), strides):
@@ -369,6 +380,8 @@ class SpecifyShape(Op):
 
     broadcastable: tuple[bool, ...]
     view_of: ClassVar[int | None] = 0
+    error: ClassVar[type[Exception]] = AssertionError
+    problem: ClassVar[str] = "the shape is not the one promised"
 
     def output_types(self, x: Any, sizes: Any) -> list[TensorType]:
         if sizes.ndim != 1 or sizes.dtype not in DISCRETE:
@@ -390,8 +403,8 @@ class SpecifyShape(Op):
 
         def fail(*values: int) -> Exception:
             half = len(values) // 2
-            return AssertionError(
-                explain(self, "the shape is not the one promised", where=node.trace,
+            return self.error(
+                explain(self, self.problem, where=node.trace,
                         got=f"shape {values[:half]} of {describe([x])}",
                         expected=f"shape {values[half:]}")
             )  # fmt: skip
@@ -407,8 +420,11 @@ class SpecifyShape(Op):
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         x, sizes = inputs
         if x.shape != tuple(sizes):
-            raise AssertionError(f"{self}: got shape {x.shape}, expected {tuple(sizes)}")
+            raise self.error(f"{self}: got shape {x.shape}, expected {tuple(sizes)}")
         return [x]
+
+    def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
+        return ctx.value(node.inputs[0], position)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[True], [False]]
@@ -416,3 +432,19 @@ class SpecifyShape(Op):
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         pattern = inputs[0].broadcastable
         return [rebroadcast(output_gradients[0], pattern), DisconnectedType()()]
+
+
+@dataclass(frozen=True)
+class SpecifyLength(SpecifyShape):
+    """A vector of sizes, of which the length is promised; ShapeError at the call for another."""
+
+    error: ClassVar[type[Exception]] = ShapeError
+    problem: ClassVar[str] = "a shape has another length than the result has axes"
+
+    @classmethod
+    def of(cls, vector: Any, length: int) -> Any:
+        """`vector`, which has `length` entries."""
+        return cls((False,))(vector, np.array([length]))
+
+    def __str__(self) -> str:
+        return "SpecifyLength"

@@ -4,7 +4,7 @@
 """
 # ruff: noqa: F401
 
-from typing import Any, NoReturn
+from typing import Any
 
 from symgraph.errors import AsTensorError, NotConstantError, ShapeError
 from symgraph.gradient import *  # noqa: F403 - what it lists in __all__, as Theano does
@@ -20,6 +20,7 @@ from symgraph.ops.advanced import (
 from symgraph.ops.alloc import (
     alloc,
     arange,
+    bartlett,
     eye,
     full,
     full_like,
@@ -34,6 +35,7 @@ from symgraph.ops.alloc import (
     zeros,
     zeros_like,
 )
+from symgraph.ops.closeness import allclose, isclose
 from symgraph.ops.core import DimShuffle, Elemwise, dimshuffle
 from symgraph.ops.elementwise import (
     abs_,
@@ -138,6 +140,7 @@ from symgraph.ops.linalg import (
     tensordot,
 )
 from symgraph.ops.methods import get_scalar_constant_value
+from symgraph.ops.multi_index import ravel_multi_index, unravel_index
 from symgraph.ops.reduce import (
     all,
     any,
@@ -156,11 +159,28 @@ from symgraph.ops.reduce import (
     sum,
     var,
 )
+from symgraph.ops.scipy_functions import (
+    chi2sf,
+    erfcx,
+    gammainc,
+    gammaincc,
+    gammal,
+    gammau,
+    i0,
+    i1,
+    iv,
+    j0,
+    j1,
+    jv,
+)
 from symgraph.ops.shape import (
     addbroadcast,
     diag,
     diagonal,
+    fill_diagonal,
+    fill_diagonal_offset,
     flatten,
+    get_vector_length,
     patternbroadcast,
     ravel,
     repeat,
@@ -177,9 +197,11 @@ from symgraph.ops.shape import (
     transpose,
     unbroadcast,
 )
-from symgraph.ops.sort import argsort, bincount, cumprod, cumsum, diff, searchsorted, sort
+from symgraph.ops.sort import bincount, cumprod, cumsum, diff, searchsorted
 from symgraph.sharedvalue import SharedVariable, TensorSharedVariable
 from symgraph.tensor.constructors import *  # noqa: F403 - two hundred makers of variables
+from symgraph.tensor.sort import argsort, argtopk, sort, topk, topk_and_argtopk
+from symgraph.tensor.spellings import *  # noqa: F403
 from symgraph.types import TensorType
 from symgraph.variable import (
     TensorConstant,
@@ -192,9 +214,15 @@ from symgraph.variable import as_tensor_variable as as_tensor
 from . import extra_ops, nlinalg, nnet, signal, slinalg, subtensor, xlogx  # isort: skip - they import us
 
 
-def __getattr__(name: str) -> NoReturn:
-    import difflib
+_WHEN_ASKED_FOR = ("random", "raw_random", "shared_randomstreams")
 
+
+def __getattr__(name: str) -> Any:
+    import difflib
+    import importlib
+
+    if name in _WHEN_ASKED_FOR:
+        return importlib.import_module(f"symgraph.tensor.{name}")
     near: Any = difflib.get_close_matches(name, globals(), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise AttributeError(f"symgraph.tensor has no {name!r}{hint}")

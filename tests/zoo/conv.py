@@ -232,8 +232,6 @@ FAILURES = [
             ValueError, ("odd", "valid")),
     Failure("negative_pad", lambda: T.nnet.conv2d(T.dtensor4(), T.dtensor4(), border_mode=-1),
             ValueError, ("-1",)),
-    Failure("unshared", lambda: T.nnet.conv2d(T.dtensor4(), T.dtensor4(), unshared=True),
-            NotImplementedError, ("unshared",)),
     Failure("output_shape_unknown",
             lambda: abstract_conv.conv2d_grad_wrt_inputs(
                 T.dtensor4(), T.dtensor4(), (1, 1, None, 5)), ValueError, ("input_shape",)),

@@ -105,6 +105,12 @@ BASIC = [
     key("index_inner", CUBE, s_[:, 1]),
     key("index_numpy_integer", CUBE, (np.int32(1), np.array(2))),
     key("index_nothing", CUBE, ()),
+    Case(
+        "index_slices_in_a_list",
+        lambda x: x[[slice(None), slice(None, None, -1), 1]],
+        (CUBE,),
+        lambda x: x[:, ::-1, 1],
+    ),
     key("index_full", VECTOR, s_[:]),
     key("index_ellipsis", CUBE, s_[..., 1]),
     key("index_ellipsis_middle", CUBE, s_[0, ..., 1:]),

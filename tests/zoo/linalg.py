@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import symgraph.tensor as T
+from symgraph.errors import NullTypeGradError
+from symgraph.ops.eigen import GeneralizedEigh
 from tests.zoo.case import Case, Failure, In
 
 V3, V4 = In((3,)), In((4,))
@@ -27,6 +29,18 @@ def _second_order_by_hand(x, w):
     return (2 * g).T @ (3 * y**2) + x.T @ (6 * y * (2 * g @ w))
 
 
+def exponential(a):
+    """By its series, of a matrix made small, squared again."""
+    small, term, total = a / 2.0**20, np.eye(len(a)), np.eye(len(a))
+    for k in range(1, 12):
+        term = term @ small / k
+        total = total + term
+    for _ in range(20):
+        total = total @ total
+    return total
+
+
+NUMPY_ORDER = {"inf": np.inf, "-inf": -np.inf}
 CASES = [
     Case("dot_matrices", T.dot, (M34, M45), lambda a, b: a @ b, dtype="float64"),
     Case("dot_vectors", T.dot, (V3, V3), lambda a, b: a @ b, pattern=()),
@@ -80,6 +94,20 @@ CASES = [
          lambda a, b: np.tensordot(a, b, (1, 0))),
     Case("tensordot_to_scalar", lambda a, b: T.tensordot(a, b, 2), (M34, M34),
          lambda a, b: (a * b).sum(), pattern=()),
+    Case("tensordot_leading", lambda a, b: T.tensordot(a, b, [[0, 1], [0, 1]]),
+         (T234, In((2, 3, 5))), lambda a, b: np.einsum("xyi,xyj->ij", a, b)),
+    Case("tensordot_leading_one", lambda a, b: T.tensordot(a, b, [[0], [0]]),
+         (T234, In((2, 3, 2))), lambda a, b: np.einsum("xij,xkl->ijkl", a, b)),
+    Case("tensordot_leading_swapped", lambda a, b: T.tensordot(a, b, [[1, 0], [1, 0]]),
+         (T234, In((2, 3, 5))), lambda a, b: np.einsum("xyi,xyj->ij", a, b)),
+    Case("tensordot_leading_row", lambda a, b: T.tensordot(a, b, [[0, 1], [0, 1]]),
+         (In((1, 3, 4), broadcastable=(True, False, False)), In((1, 3, 1))),
+         lambda a, b: np.einsum("xyi,xyj->ij", a, b)),
+    Case("tensordot_trailing", lambda a, b: T.tensordot(a, b, [[1, 2], [1, 2]]),
+         (T234, In((5, 3, 4))), lambda a, b: np.einsum("ixy,jxy->ij", a, b)),
+    Case("tensordot_leading_float32", lambda a, b: T.tensordot(a, b, [[0, 1], [0, 1]]),
+         (In((5, 7, 40), "float32"), In((5, 7, 3), "float32")),
+         lambda a, b: np.einsum("xyi,xyj->ij", a, b), dtype="float32", rtol=1e-4),
     Case("batched_dot", T.batched_dot, (T234, In((2, 4, 5))), lambda a, b: a @ b),
     Case("batched_dot_vectors", T.batched_dot, (M34, M34), lambda a, b: (a * b).sum(1)),
     Case("batched_dot_rows", T.batched_dot, (M34, In((3, 4, 2))),
@@ -97,6 +125,10 @@ CASES = [
          (In((1, 3, 4), broadcastable=(True, False, False)), In((1, 4, 2))), lambda a, b: a @ b),
     Case("batched_tensordot", lambda a, b: T.batched_tensordot(a, b, [[1, 2], [2, 1]]),
          (T234, In((2, 4, 3))), lambda a, b: np.einsum("bij,bji->b", a, b)),
+    Case("batched_tensordot_leading", lambda a, b: T.batched_tensordot(a, b, [[1, 2], [1, 2]]),
+         (In((2, 3, 4, 5)), In((2, 3, 4, 2))), lambda a, b: np.einsum("bxyi,bxyj->bij", a, b)),
+    Case("batched_tensordot_trailing", lambda a, b: T.batched_tensordot(a, b, [[2, 3], [2, 3]]),
+         (In((2, 5, 3, 4)), In((2, 2, 3, 4))), lambda a, b: np.einsum("bixy,bjxy->bij", a, b)),
     Case("batched_tensordot_1", lambda a, b: T.batched_tensordot(a, b, 1),
          (T234, In((2, 4, 5))), lambda a, b: a @ b),
     Case("outer", T.outer, (V3, V4), np.outer),
@@ -125,6 +157,73 @@ CASES = [
          lambda x: x, grad=(), rtol=1e-8),
     Case("solve_vector", T.slinalg.solve, (SQUARE, V3), np.linalg.solve, rtol=1e-8),
     Case("solve_matrix", T.slinalg.solve, (SQUARE, M34), np.linalg.solve, rtol=1e-8),
+    Case("solve_lower", T.slinalg.solve_lower_triangular, (SQUARE, M34),
+         lambda a, b: np.linalg.solve(np.tril(a), b), rtol=1e-8),
+    Case("solve_upper", T.slinalg.solve_upper_triangular, (SQUARE, V3),
+         lambda a, b: np.linalg.solve(np.triu(a), b), rtol=1e-8),
+    Case("solve_symmetric", T.slinalg.solve_symmetric, (POSITIVE, V3), np.linalg.solve, rtol=1e-8),
+    Case("lstsq", lambda a, b: T.nlinalg.lstsq()(a, b, 1e-10)[0], (M43, In((4, 2))),
+         lambda a, b: np.linalg.lstsq(a, b, rcond=None)[0], grad=(), rtol=1e-8),
+    Case("lstsq_sums", lambda a, b: T.nlinalg.lstsq()(a, b, 1e-10)[1], (M43, V4),
+         lambda a, b: np.linalg.lstsq(a, b, rcond=None)[1], grad=(), rtol=1e-8),
+    Case("lstsq_rank", lambda a, b: T.nlinalg.lstsq()(a, b, 1e-10)[2], (M43, V4),
+         lambda a, b: np.array(3), grad=(), dtype="int64"),
+    Case("tensorinv", lambda a: T.nlinalg.tensorinv(a, 1), (In((6, 2, 3)),),
+         lambda a: np.linalg.tensorinv(a, 1), rtol=1e-7),
+    Case("tensorsolve", T.nlinalg.tensorsolve, (In((2, 3, 6)), In((2, 3))), np.linalg.tensorsolve,
+         rtol=1e-7),
+    Case("tensorsolve_axes", lambda a, b: T.nlinalg.tensorsolve(a, b, (0,)),
+         (In((6, 2, 3)), In((2, 3))), lambda a, b: np.linalg.tensorsolve(a, b, (0,)), rtol=1e-7),
+    Case("cholesky_or_nan", T.slinalg.Cholesky(on_error="nan"), (In((3, 3), values=-np.eye(3)),),
+         lambda x: np.full((3, 3), np.nan), grad=()),
+    Case("eigh_upper", lambda x: T.concatenate([T.nlinalg.eigh(x, "U")[0].dimshuffle("x", 0),
+                                                T.sqr(T.nlinalg.eigh(x, "U")[1])]), (POSITIVE,),
+         lambda x: np.concatenate([np.linalg.eigvalsh(x)[None], np.linalg.eigh(x)[1] ** 2]),
+         rtol=1e-8),
+    Case("eigh_one_triangle", lambda x: T.nlinalg.eigh(x)[0], (SQUARE,),
+         lambda x: np.linalg.eigvalsh(np.tril(x) + np.tril(x, -1).T), rtol=1e-8),
+    Case("eig", lambda x: T.nlinalg.eig(T.triu(x))[0], (SQUARE,), np.diag, grad=(), rtol=1e-8),
+    Case("eigvalsh", T.slinalg.eigvalsh, (SQUARE, POSITIVE),
+         lambda a, b: np.sort(np.linalg.eigvals(np.linalg.solve(b, np.tril(a) + np.tril(a, -1).T))),
+         rtol=1e-8),
+    Case("eigvalsh_upper", lambda a, b: T.slinalg.eigvalsh(a, b, lower=False), (SQUARE, POSITIVE),
+         lambda a, b: np.sort(np.linalg.eigvals(np.linalg.solve(b, np.triu(a) + np.triu(a, 1).T))),
+         rtol=1e-8),
+    Case("eigvalsh_of_one", T.slinalg.eigvalsh, (POSITIVE,), np.linalg.eigvalsh, rtol=1e-8),
+    Case("generalized_vectors", lambda a, b: T.sqr(GeneralizedEigh()(a, b)[1]),
+         (POSITIVE, In(values=np.diag([1.0, 2.0, 3.0]))),
+         lambda a, b: np.linalg.solve(np.sqrt(b), np.linalg.eigh(
+             np.linalg.solve(np.sqrt(b), a) @ np.linalg.inv(np.sqrt(b)))[1]) ** 2, rtol=1e-8),
+    Case("qr_complete", lambda x: T.dot(*T.nlinalg.qr(x, "complete")), (In((4, 3)),), lambda x: x,
+         grad=(), rtol=1e-8),
+    Case("qr_r", lambda x: abs(T.nlinalg.qr(x, "r")), (In((4, 3)),),
+         lambda x: abs(np.linalg.qr(x)[1]), grad=(), rtol=1e-8),
+    Case("qr_raw", lambda x: T.nlinalg.qr(x, "raw")[1], (In((4, 3)),),
+         lambda x: np.linalg.qr(x, "raw")[1], grad=(), rtol=1e-8),
+    Case("svd_values", lambda x: T.nlinalg.svd(x, compute_uv=0), (M34,),
+         lambda x: np.linalg.svd(x, compute_uv=False), grad=(), rtol=1e-8),
+    Case("expm", T.slinalg.expm, (SQUARE,), exponential, rtol=1e-8),
+    Case("expm_large", T.slinalg.expm, (In(values=[[9.0, -20.0], [20.0, -9.0]]),), exponential,
+         rtol=1e-8),
+    Case("matrix_power", lambda x: T.nlinalg.matrix_power(x, 5), (SQUARE,),
+         lambda x: np.linalg.matrix_power(x, 5), rtol=1e-8),
+    Case("matrix_power_none", lambda x: T.nlinalg.matrix_power(x, 0), (SQUARE,),
+         lambda x: np.eye(3)),
+    Case("matrix_power_back", lambda x: T.nlinalg.matrix_power(x, -2), (SQUARE,),
+         lambda x: np.linalg.matrix_power(x, -2), rtol=1e-8),
+    Case("matrix_dot", T.nlinalg.matrix_dot, (M34, M45, In((5, 2))), lambda a, b, c: a @ b @ c),
+    Case("kron", T.slinalg.kron, (M34, In((2, 2))), np.kron, pattern=(False, False)),
+    Case("kron_of_vector", T.slinalg.kron, (M34, V3),
+         lambda a, b: np.einsum("ij,k->jik", a, b).ravel()),
+    Case("alloc_diag", T.nlinalg.alloc_diag, (V3,), np.diag),
+    Case("extract_diag", T.nlinalg.extract_diag, (M34,), np.diag),
+    *(Case(f"norm_of_vector_{order}", lambda x, order=order: T.nlinalg.norm(x, order), (V4,),
+           lambda x, order=order: np.linalg.norm(x, NUMPY_ORDER.get(order, order)), pattern=(),
+           grad=() if order == 0 else None)
+      for order in (None, 0, 1, 2, 3, "inf", "-inf", float("inf"))),
+    *(Case(f"norm_of_matrix_{order}", lambda x, order=order: T.nlinalg.norm(x, order), (M34,),
+           lambda x, order=order: np.linalg.norm(x, NUMPY_ORDER.get(order, order)), pattern=())
+      for order in (None, "fro", 1, -1, "inf", "-inf")),
 ]  # fmt: skip
 
 FAILURES = [
@@ -150,5 +249,36 @@ FAILURES = [
     Failure("inverse_of_singular",
             lambda: T.nlinalg.matrix_inverse(x := T.dmatrix("x")).eval({x: np.ones((2, 2))}),
             np.linalg.LinAlgError, ("Singular",)),
+    Failure("solve_structure", lambda: T.slinalg.Solve("round")(T.dmatrix(), T.dvector()),
+            ValueError, ("Invalid matrix structure", "round")),
+    Failure("lstsq_of_vector", lambda: T.nlinalg.lstsq()(T.dvector(), T.dvector(), 0.1), TypeError,
+            ("a matrix",)),
+    Failure("cholesky_of_negative",
+            lambda: T.slinalg.cholesky(x := T.dmatrix("x")).eval({x: -np.eye(2)}),
+            np.linalg.LinAlgError, ()),
+    Failure("cholesky_on_error", lambda: T.slinalg.Cholesky(on_error="none"), ValueError,
+            ("on_error",)),
+    Failure("eig_complex", lambda: T.nlinalg.eig(x := T.dmatrix("x"))[0].eval(
+        {x: np.array([[0.0, 1.0], [-1.0, 0.0]])}), ValueError, ("complex eigenvalues", "eigh")),
+    Failure("eigh_triangle", lambda: T.nlinalg.eigh(T.dmatrix(), "M"), ValueError, ("'L' or 'U'",)),
+    Failure("qr_mode", lambda: T.nlinalg.qr(T.dmatrix(), "full"), ValueError, ("full",)),
+    Failure("gradient_of_svd", lambda: T.grad(T.nlinalg.svd(x := T.dmatrix("x"))[1].sum(), x),
+            NullTypeGradError, ("not implemented",)),
+    Failure("tensorinv_ind", lambda: T.nlinalg.tensorinv(T.dtensor3(), 3), ValueError, ("ind=3",)),
+    Failure("tensorinv_oblong",
+            lambda: T.nlinalg.tensorinv(x := T.dtensor3("x"), 1).eval({x: np.ones((2, 2, 2))}),
+            ValueError, ("square",)),
+    Failure("tensorsolve_axes", lambda: T.nlinalg.tensorsolve(T.dmatrix(), T.dmatrix()), ValueError,
+            ("no axes",)),
+    Failure("matrix_power_half", lambda: T.nlinalg.matrix_power(T.dmatrix(), 0.5), TypeError,
+            ("0.5",)),
+    Failure("norm_of_scalar", lambda: T.nlinalg.norm(T.dscalar(), 2), ValueError, ("bounds",)),
+    Failure("norm_of_cube", lambda: T.nlinalg.norm(T.dtensor3(), 2), NotImplementedError,
+            ("ndim > 2",)),
+    Failure("norm_order", lambda: T.nlinalg.norm(T.dmatrix(), 2), ValueError, ("matrices",)),
+    Failure("kron_of_vectors", lambda: T.slinalg.kron(T.dvector(), T.dvector()), TypeError,
+            ("3 or more",)),
+    Failure("alloc_diag_of_matrix", lambda: T.nlinalg.alloc_diag(T.dmatrix()), TypeError,
+            ("vector",)),
     Failure("trace_of_vector", lambda: T.nlinalg.trace(T.dvector()), TypeError, ("matrix",)),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from symgraph.ops import alloc as A
 from symgraph.ops import join as J
 from symgraph.ops import shape as S
+from symgraph.ops.structure import SpecifyLength
 from symgraph.types import TensorType
 from symgraph.variable import constant
 from tests.zoo.case import Case, Failure, In
@@ -98,6 +99,7 @@ CASES: list[Case] = [
     Case("specify-shape", lambda x: S.specify_shape(x, (3, 4)), (M,), lambda x: x),
     Case("specify-shape-one", lambda x: S.specify_shape(x, (1, 4)) + np.ones((3, 1)),
          (In((1, 4)),), lambda x: x + np.ones((3, 1))),
+    Case("specify-length", lambda n: SpecifyLength.of(n, 3) + 1, (INT,), lambda n: n + 1),
     Case("addbroadcast", lambda x, y: S.addbroadcast(x, -1) + y, (In((3, 1)), M),
          lambda x, y: x + y),
     Case("unbroadcast", lambda x: S.unbroadcast(x, 0), (ROW,), lambda x: x,
@@ -312,6 +314,14 @@ FAILURES: list[Failure] = [
             ValueError, ("(4,)", "(-2, -2)")),
     Failure("call-specify-shape", called(lambda x: S.specify_shape(x, (3, 5)), np.ones((3, 4))),
             AssertionError, ("(3, 4)", "(3, 5)", "x0")),
+    Failure("call-specify-length", called(lambda n: SpecifyLength.of(n, 2), [1, 2, 3]), ValueError,
+            ("(3,)", "(2,)", "x0", "shape.py")),
+    Failure("call-reshape-length", called(lambda x, n: S.reshape(x, n, 2), np.ones(6), [6, 1, 1]),
+            ValueError, ("3 sizes", "2 sizes", "x1")),
+    Failure("call-reshape-short", called(lambda x, n: S.reshape(x, n, 2), np.ones(6), [6]),
+            ValueError, ("1 sizes", "2 sizes")),
+    Failure("call-alloc-no-size", called(lambda x, n: A.alloc(x, n[0], n[1]), np.ones(1), [6]),
+            IndexError, ("index 1", "size 1", "x1", "shape.py")),
     Failure("call-addbroadcast", called(lambda x: S.addbroadcast(x, 0), np.ones((3, 4))),
             ValueError, ("(3, 4)", "size 1", "x0")),
     Failure("call-repeat-negative", called(lambda x, n: S.repeat(x, n), np.ones(3), -1),

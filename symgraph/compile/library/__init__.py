@@ -17,6 +17,7 @@ from .pooling import (
     pool,
     pool_grad,
 )
+from .random import mersenne_normal, mersenne_uniform, mrg_uniform
 from .stage import Lowering, Shapes, Stage
 
 __all__ = ["Lowering", "Shapes", "Stage", "lower", "names"]
@@ -35,6 +36,9 @@ BUILDERS = {
         max_pool_grad_grad,
         max_pool_marks,
         max_pool_marks_grad,
+        mrg_uniform,
+        mersenne_uniform,
+        mersenne_normal,
     )
 }
 

@@ -213,6 +213,22 @@ def own_function(
     return function
 
 
+def by_height(
+    builder: ir.IRBuilder, count: Value, heights: Iterable[int], body: Callable[[int], None]
+) -> None:
+    """`body(count)`, emitted for each of `heights`: `count` chooses when the kernel runs. Fewer
+    bodies compile in less time."""
+    done = builder.append_basic_block("end")
+    switch = builder.switch(count, done)
+    for height in heights:
+        block = builder.append_basic_block(f"rows{height}")
+        switch.add_case(I64(height), block)
+        builder.position_at_end(block)
+        body(height)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
 def vector_function(
     name: str, dtype: str, lanes: int, arguments: int, body: Callable[..., Any]
 ) -> Any:

@@ -23,8 +23,9 @@ one after the other: where B is a weight, those that the same worker updated (wa
 the same reason a B that lies along k is cut by columns, and the sum has one part.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from .blocking import even_shares, product_blocks, product_work
 from .gemm_sources import OTHER, PRODUCT
@@ -61,98 +62,106 @@ def _defaults(a_ndim: int, b_ndim: int, batched: bool) -> str:
     return "".join("\n" + line for line in lines)
 
 
-def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering:
-    width, size, direct = tile.columns, tile.itemsize, 2 * tile.rows
+class Cutting(NamedTuple):
+    """How a product is cut up. `m`, `n` and `k` are as the kernel sees them, of C or of C'."""
 
-    def problem(shapes: Shapes) -> tuple[int, int, int, int]:
-        """(batch, m, n, k) as the kernel sees them."""
-        a, b = shapes["in0"], shapes["in1"]
-        m = a[-2] if a_ndim > 1 else 1
-        n = b[-1] if b_ndim > 1 else 1
+    batch: int
+    m: int
+    n: int
+    k: int
+    rows: int  # of C
+    columns: int
+    few: int  # parts of a sum of few rows, where adding them is little work; 0 for one
+    parts: int  # parts of a long sum, or one of few rows; 0 for one
+    strips: int  # strips of B that are packed once for all blocks
+    high: int  # rows of a block
+    wide: int  # its columns
+    items: int  # blocks
+    grain: int  # blocks, or parts of blocks, in a chunk
+
+
+def _cutter(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Callable[[Shapes], Cutting]:
+    """The cutting of a product of such operands from their shapes, worked out once for each."""
+    width, direct = tile.columns, 2 * tile.rows
+
+    @lru_cache(maxsize=1024)
+    def cutting(a: tuple[int, ...], b: tuple[int, ...]) -> Cutting:
+        rows = m = a[-2] if a_ndim > 1 else 1
+        columns = n = b[-1] if b_ndim > 1 else 1
         if n <= THIN and n < m:
             m, n = n, m
-        return a[0] if batched else 1, m, n, a[-1]
-
-    def result(shapes: Shapes) -> tuple[int, int]:
-        """The rows and columns of C."""
-        return shapes["in0"][-2] if a_ndim > 1 else 1, shapes["in1"][-1] if b_ndim > 1 else 1
-
-    def few_rows(shapes: Shapes) -> int:
-        """Parts of a sum of few rows, where adding them is little work; 0 for one."""
-        _, m, n, k = problem(shapes)
-        count = ceil_div(n, product_blocks(m, n, k, tile.rows, width, False)[1])
-        suits = 0 < m <= direct and m == result(shapes)[0] and not batched
-        return count if suits and 1 < count <= k // (4 * m) else 0
-
-    def parts(shapes: Shapes) -> int:
-        """Parts of a long sum, or one of few rows; 0 for one."""
-        if few_rows(shapes):
-            return few_rows(shapes)
-        _, m, n, k = problem(shapes)
+        batch, k = a[0] if batched else 1, a[-1]
         high, wide = product_blocks(m, n, k, tile.rows, width, False)
-        count = min(PARTS, k // PART)
-        blocks = ceil_div(m, high) * ceil_div(n, wide)
-        return count if not batched and 0 < blocks < 8 and count > 1 else 0
+        down, across = ceil_div(m, high), ceil_div(n, wide)
+        few = parts = strips = 0
+        if not batched:
+            if 0 < m <= direct and m == rows and 1 < across <= k // (4 * m):
+                few = across
+            parts = few or min(PARTS, k // PART)
+            parts = parts if few or (0 < down * across < 8 and parts > 1) else 0
+            count = ceil_div(n, width)
+            fits = k * count * width * tile.itemsize <= PANEL_BYTES
+            strips = count if fits and m > direct and not parts else 0
+        if strips:
+            high, wide = product_blocks(m, n, k, tile.rows, width, True)
+            down, across = ceil_div(m, high), ceil_div(n, wide)
+        pieces = 1 if few else max(parts, 1)
+        grain = ceil_div(CHUNK, product_work(min(m, high), min(n, wide), k // pieces) + 1)
+        return Cutting(batch, m, n, k, rows, columns, few, parts, strips, high, wide,
+                       batch * down * across, grain)  # fmt: skip
 
-    def strips(shapes: Shapes) -> int:
-        """Strips of B that are packed once for all blocks."""
-        _, m, n, k = problem(shapes)
-        count = ceil_div(n, width)
-        fits = k * count * width * size <= PANEL_BYTES
-        return count if fits and m > direct and not batched and not parts(shapes) else 0
+    return lambda shapes: cutting(shapes["in0"], shapes["in1"])
 
-    def blocks(shapes: Shapes) -> tuple[int, int]:
-        _, m, n, k = problem(shapes)
-        return product_blocks(m, n, k, tile.rows, width, strips(shapes) > 0)
 
-    def items(shapes: Shapes) -> int:
-        batch, m, n, _ = problem(shapes)
-        high, wide = blocks(shapes)
-        return batch * ceil_div(m, high) * ceil_div(n, wide)
-
-    def work_grain(shapes: Shapes) -> int:
-        """Blocks, or parts of blocks, in a chunk."""
-        _, m, n, k = problem(shapes)
-        high, wide = blocks(shapes)
-        pieces = 1 if few_rows(shapes) else max(parts(shapes), 1)
-        work = product_work(min(m, high), min(n, wide), k // pieces)
-        return ceil_div(CHUNK, work + 1)
+def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering:
+    width, size, direct = tile.columns, tile.itemsize, 2 * tile.rows
+    cutting = _cutter(tile, a_ndim, b_ndim, batched)
 
     def first_extent(shapes: Shapes) -> int:
-        return few_rows(shapes) or items(shapes) * parts(shapes) or strips(shapes)
+        cut = cutting(shapes)
+        return cut.few or cut.items * cut.parts or cut.strips
 
     def first_grain(shapes: Shapes) -> int:
-        if parts(shapes):
-            return work_grain(shapes)
-        count = max(strips(shapes), 1)
-        return ceil_div(count, even_shares(count * problem(shapes)[3] * width, COPY))
+        cut = cutting(shapes)
+        if cut.parts:
+            return cut.grain
+        count = max(cut.strips, 1)
+        return ceil_div(count, even_shares(count * cut.k * width, COPY))
 
     def extent(shapes: Shapes) -> int:
-        return result(shapes)[0] if parts(shapes) else items(shapes)
+        cut = cutting(shapes)
+        return cut.rows if cut.parts else cut.items
 
     def grain(shapes: Shapes) -> int:
-        if parts(shapes):
-            return ceil_div(ADDED, 1 + result(shapes)[1] * parts(shapes))
-        return work_grain(shapes)
+        cut = cutting(shapes)
+        return ceil_div(ADDED, 1 + cut.columns * cut.parts) if cut.parts else cut.grain
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
-        batch, m, n, _ = problem(shapes)
-        high, wide = blocks(shapes)
-        rows, columns = result(shapes)
+        cut = cutting(shapes)
         if batched:
-            return 1, items(shapes) // max(batch, 1), batch
+            return 1, cut.items // max(cut.batch, 1), cut.batch
         if a_ndim == 1:
-            return (columns if parts(shapes) else wide), 1, columns
-        if parts(shapes):
-            return 1, 1, rows
-        return (high, ceil_div(n, wide), rows) if m == rows else (wide, 1, rows)
+            return (cut.columns if cut.parts else cut.wide), 1, cut.columns
+        if cut.parts:
+            return 1, 1, cut.rows
+        if cut.m == cut.rows:
+            return cut.high, ceil_div(cut.n, cut.wide), cut.rows
+        return cut.wide, 1, cut.rows
 
     def workspace(shapes: Shapes) -> int:
-        _, m, n, k = problem(shapes)
-        high, wide = blocks(shapes)
-        apart = high * wide if 1 < m <= THIN or (n <= width and n < m) else 0
-        panels = min(k, DEPTH) * (high + (0 if strips(shapes) else wide))
-        return size * (apart + max(panels, THIN * min(k, THIN_DEPTH)))
+        cut = cutting(shapes)
+        is_apart = 1 < cut.m <= THIN or (cut.n <= width and cut.n < cut.m)
+        apart = cut.high * cut.wide if is_apart else 0
+        panels = min(cut.k, DEPTH) * (cut.high + (0 if cut.strips else cut.wide))
+        return size * (apart + max(panels, THIN * min(cut.k, THIN_DEPTH)))
+
+    def sums(shapes: Shapes) -> tuple[int, int]:
+        cut = cutting(shapes)
+        return cut.parts, cut.rows * cut.columns
+
+    def panel(shapes: Shapes) -> tuple[int, int]:
+        cut = cutting(shapes)
+        return cut.strips, cut.k * width
 
     literals = {
         "dtype": tile.dtype, "lanes": tile.lanes, "rows": tile.rows, "vectors": tile.vectors,
@@ -172,8 +181,8 @@ def _float_gemm(tile: Tile, a_ndim: int, b_ndim: int, batched: bool) -> Lowering
         slices,
     )  # fmt: skip
     temporaries = {
-        "tmp0": (tile.dtype, lambda shapes: (parts(shapes), math.prod(result(shapes)))),
-        "tmp1": (tile.dtype, lambda shapes: (strips(shapes), problem(shapes)[3] * width)),
+        "tmp0": (tile.dtype, sums),
+        "tmp1": (tile.dtype, panel),
         "tmp2": (tile.dtype, lambda shapes: (1,)),
         "tmp3": (tile.dtype, lambda shapes: (0,)),
     }

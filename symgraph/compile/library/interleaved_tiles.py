@@ -14,7 +14,14 @@ import llvmlite.ir as ir
 
 from symgraph.compile.helpers import helper
 from symgraph.compile.library import blocking
-from symgraph.compile.library.emit import I64, Emitter, Value, own_function, vector_function
+from symgraph.compile.library.emit import (
+    I64,
+    Emitter,
+    Value,
+    by_height,
+    own_function,
+    vector_function,
+)
 
 band_rows = helper(blocking.band_rows)
 even_rows = helper(blocking.even_rows)
@@ -22,7 +29,7 @@ shared_channels = helper(blocking.shared_channels)
 unit_share = helper(blocking.unit_share)
 
 
-def _by_height(
+def _tile_function(
     name: str,
     dtype: str,
     lanes: int,
@@ -33,15 +40,8 @@ def _by_height(
     """Intrinsic (count, *arguments): `tile(emitter, count, arguments)` for counts in `heights`."""
 
     def body(builder: ir.IRBuilder, count: Value, *args: Value) -> None:
-        done = builder.append_basic_block("end")
-        switch = builder.switch(count, done)
-        for height in heights:
-            block = builder.append_basic_block(f"rows{height}")
-            switch.add_case(I64(height), block)
-            builder.position_at_end(block)
-            tile(Emitter(builder, dtype, lanes), height, args)
-            builder.branch(done)
-        builder.position_at_end(done)
+        emitter = Emitter(builder, dtype, lanes)
+        by_height(builder, count, heights, lambda height: tile(emitter, height, args))
 
     def emit(emitter: Emitter, *args: Value) -> None:
         shapes = "_".join(map(str, heights))
@@ -97,7 +97,7 @@ def window_tile(dtype: str, lanes: int, heights: tuple[int, ...]) -> Any:
         for total, place in zip(sums, places, strict=True):
             emit.store(total, place)
 
-    return _by_height("window", dtype, lanes, heights, 11, tile)
+    return _tile_function("window", dtype, lanes, heights, 11, tile)
 
 
 @functools.cache
@@ -142,7 +142,7 @@ def sum_tile(dtype: str, lanes: int, width: int, heights: tuple[int, ...]) -> An
             total = builder.select(more, builder.fadd(before, total), total)
             emit.store(total, place, mask)
 
-    return _by_height("sums", dtype, lanes, heights, 10, tile)
+    return _tile_function("sums", dtype, lanes, heights, 10, tile)
 
 
 def _totals(emit: Emitter, vectors: Sequence[Value]) -> Value:

@@ -43,6 +43,7 @@ from symgraph.compile.library.emit import (
     I64,
     Emitter,
     Value,
+    by_height,
     itemsize,
     own_function,
     vector_function,
@@ -114,22 +115,17 @@ def _emit_tile(
 def _tile_function(dtype: str, lanes: int, vectors: int, heights: tuple[int, ...]) -> Any:
     """Intrinsic (count, a, a_row, a_column, b, ldb, c, ldc, depth, columns, accumulate).
 
-    `count`, one of `heights`, chooses the body: fewer bodies compile in less time.
-    Where masks cost (no AVX-512) full tiles have bodies of their own.
+    `count` is one of `heights`. Where masks cost (no AVX-512) full tiles have bodies of their own.
     """
     cheap_masks = lanes * itemsize(dtype) == 64
 
     def variant(outer: ir.IRBuilder, masked: bool) -> ir.Function:
         def body(builder: ir.IRBuilder, count: Value, *arguments: Value) -> None:
-            done = builder.append_basic_block("end")
-            switch = builder.switch(count, done)
-            for height in heights:
-                block = builder.append_basic_block(f"rows{height}")
-                switch.add_case(I64(height), block)
-                builder.position_at_end(block)
-                _emit_tile(Emitter(builder, dtype, lanes), height, vectors, masked, arguments)
-                builder.branch(done)
-            builder.position_at_end(done)
+            emitter = Emitter(builder, dtype, lanes)
+            by_height(
+                builder, count, heights,
+                lambda height: _emit_tile(emitter, height, vectors, masked, arguments),
+            )  # fmt: skip
 
         name = f"tile_{dtype}_{heights[-1]}x{vectors}x{lanes}_{'masked' if masked else 'full'}"
         return own_function(outer, name, 11, body)

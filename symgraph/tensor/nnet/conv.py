@@ -2,3 +2,4 @@
 # ruff: noqa: F401
 
 from symgraph.ops.conv import legacy_conv2d as conv2d
+from symgraph.ops.conv_shapes import get_conv_output_shape, get_conv_shape_1axis

@@ -1,0 +1,1 @@
+"""Theano's `misc`: what belongs to no stage."""
