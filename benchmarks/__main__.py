@@ -17,13 +17,15 @@ from typing import Any
 from benchmarks import measure, report
 from benchmarks.contenders import CONTENDERS, HOME, ROOT
 from benchmarks.crew import Crew
-from benchmarks.run import run
+from benchmarks.run import merged, run
 from benchmarks.subjects import FAMILIES
 
 EXAMPLES = """\
 examples:
   make bench                                        everything, into docs/benchmarks.md
   python -m benchmarks --only lenet,gemm            two families
+  python -m benchmarks --only lstm --json benchmarks/results.json --docs docs
+                                                    the same, put into the published results
   python -m benchmarks --only "batch 500" --rounds 15
   python -m benchmarks --only conv --peers "torch,torch channels_last"
   python -m benchmarks --quick                      three short rounds, nothing that takes minutes
@@ -43,7 +45,10 @@ def options() -> argparse.ArgumentParser:
     add("--peers", metavar="NAMES", help="only these contenders beside symgraph, with commas")
     add("--rounds", type=int, help="rounds per row (default 7, with --quick 3)")
     add("--quick", action="store_true", help="short rounds; no slow peers, no huge subjects")
-    add("--json", type=Path, metavar="FILE", help="also write all figures here")
+    add(
+        "--json", type=Path, metavar="FILE",
+        help="also write all figures here; with --only into what the file holds already",
+    )  # fmt: skip
     add(
         "--docs", type=Path, metavar="FOLDER", help="also write benchmarks.md and its pictures here"
     )
@@ -102,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"\n{name} is missing: {why}")
     sys.stdout.write(f"\n{report.machine(results)}\n{report.quiet(results)}\n")
     sys.stdout.write(f"{results['minutes']} minutes\n")
+    if args.json and args.only and args.json.exists():
+        results = merged(json.loads(args.json.read_text(encoding="utf-8")), results)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if args.docs:

@@ -16,7 +16,8 @@ HOME = ROOT / ".venv-bench"
 class Contender:
     """One column of the tables, measured in a worker process of its own.
 
-    `module` holds the class `Peer` (see `benchmarks.peers`), `package` is what its users import.
+    `module` holds the class `Peer` (see `benchmarks.peers`), `package` is what its users import;
+    `needs` more packages for `pip`.
     `kernels`: those to measure, None for all that the class has. `slow` ones compile for minutes:
     `--quick` leaves them out. A `reference` is no peer: it tells what the machine gives.
     """
@@ -24,6 +25,7 @@ class Contender:
     name: str
     module: str
     package: str
+    needs: tuple[str, ...] = ()
     variant: str = ""
     kernels: frozenset[str] | None = None
     threads: int = 2
@@ -60,23 +62,27 @@ _IMAGES |= {"conv_forward", "conv_grad_weights", "conv_grad_inputs"}
 
 ALL = [
     Contender("symgraph", "benchmarks.peers.symgraph", "symgraph"),
-    Contender("torch", "benchmarks.peers.torch", "torch", "eager"),
+    Contender("torch", "benchmarks.peers.torch", "torch", variant="eager"),
     Contender(
-        "torch channels_last", "benchmarks.peers.torch", "torch", "channels_last",
+        "torch channels_last", "benchmarks.peers.torch", "torch", variant="channels_last",
         kernels=frozenset(_IMAGES),
     ),
     Contender(
-        "torch.compile", "benchmarks.peers.torch", "torch", "compiled", slow=True,
+        "torch.compile", "benchmarks.peers.torch", "torch", variant="compiled", slow=True,
         kernels=frozenset(_NETWORKS | {"chain", "add_scalars", "deep_chain", "deep_network"}),
     ),
     Contender("JAX", "benchmarks.peers.jax", "jax.numpy"),
     Contender("PyTensor", "benchmarks.peers.pytensor", "pytensor.tensor", slow=True),
+    Contender(
+        "Numba by hand", "benchmarks.peers.numba", "numba", needs=("scipy",),
+        kernels=frozenset({"lstm_step"}),
+    ),
     Contender("NumPy", "benchmarks.peers.numpy", "numpy", reference=True),
 ]  # fmt: skip
 CONTENDERS = {c.name: c for c in ALL}
 CONTENDERS |= {
     f"{name}, 1 thread": replace(CONTENDERS[name], name=f"{name}, 1 thread", threads=1)
-    for name in ("symgraph", "torch", "torch channels_last")
+    for name in ("symgraph", "torch", "torch channels_last", "Numba by hand")
 }
 
 

@@ -56,6 +56,21 @@ def lenet() -> list[np.ndarray]:
     return result + dense((800, 500, 10))
 
 
+def lstm(inputs: int, units: int) -> list[np.ndarray]:
+    """Parameters of an LSTM without peepholes and of the softmax on its last state: weights of the
+    inputs (inputs, 4 units) and of the state (units, 4 units), biases (4 units,), then (units, 10)
+    and (10,). The gates stand side by side: input, forget, cell, output, as PyTorch has them."""
+    rng = np.random.RandomState(3)
+    bound = 1 / np.sqrt(units)
+    shapes = (inputs, 4 * units), (units, 4 * units), (4 * units,), (units, 10), (10,)
+    return [rng.uniform(-bound, bound, shape).astype("float32") for shape in shapes]
+
+
+def sequences(steps: int, batch: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (steps, batch, inputs) and their labels (batch,), int32, below 10."""
+    return values((steps, batch, inputs)), labels(batch, 10)
+
+
 def convolution(
     n: int, c: int, size: int, o: int, k: int, stride: int, pad: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

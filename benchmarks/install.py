@@ -43,7 +43,7 @@ def install(contender: Contender, run: Run = _run) -> str:
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(home)],
-        [*pip, "--constraint", str(PINS), "numpy", package],
+        [*pip, "--constraint", str(PINS), "numpy", package, *contender.needs],
     ):
         done = run(command)
         if done.returncode:

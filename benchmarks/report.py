@@ -76,6 +76,8 @@ def remarks(row: Row) -> list[str]:
     found += [f"{name} differs: {why}" for name, why in row["disagree"].items()]
     if row["unsteady"]:
         found.append(f"unsteady: {', '.join(row['unsteady'])}")
+    if "date" in row:
+        found.append(f"measured apart, {row['date']}")
     return found
 
 

@@ -12,6 +12,7 @@ from benchmarks import machine, measure
 from benchmarks.crew import Crew
 from benchmarks.report import line
 from benchmarks.subject import Family, Row
+from benchmarks.subjects import FAMILIES
 
 
 def say(text: str) -> None:
@@ -60,3 +61,31 @@ def run(families: list[Family], crew: Crew, effort: measure.Effort) -> dict[str,
         ),
         "families": results,
     }  # fmt: skip
+
+
+def merged(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """`earlier` results with the rows of a `later` run of some subjects, which say when that was.
+
+    Rows of the same name are replaced; others come where `FAMILIES` has them. What `earlier` says
+    of the machine and of its own run stays.
+    """
+    found = {name: row for f in earlier["families"] for name, row in _rows(f)}
+    found |= {
+        name: row | {"date": later["date"]} for f in later["families"] for name, row in _rows(f)
+    }
+    known = {f["key"]: f for f in (*earlier["families"], *later["families"])}
+    families = []
+    for family in FAMILIES:
+        if family.key in known:
+            rows = [found[s.name] for s in family.subjects if s.name in found]
+            families.append(known[family.key] | {"rows": rows})
+    return {
+        **earlier,
+        "versions": {**earlier["versions"], **later["versions"]},
+        "absent": {**later["absent"], **earlier["absent"]},
+        "families": families,
+    }
+
+
+def _rows(family: dict[str, Any]) -> list[tuple[str, Row]]:
+    return [(row["name"], row) for row in family["rows"]]

@@ -7,6 +7,7 @@ A kernel that a peer has no method for is reported as not offered.
 lenet_step(batch)                     one SGD step of the tutorial's LeNet; returns the cost
 lenet_forward(batch)                  class probabilities
 network_step(sizes, batch)            one SGD step of a tanh network; two sizes: logistic regression
+lstm_step(steps, batch, inputs, units)    one SGD step of an LSTM, softmax on its last state
 conv_forward(n, c, size, o, k, stride, pad)    convolution of images (n, c, size, size) with
                                       filters (o, c, k, k); conv_grad_weights, conv_grad_inputs
 gemm(m, k, n, ta, tb, dtype)          product (m, k) by (k, n); ta, tb: kept transposed

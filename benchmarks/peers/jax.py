@@ -48,6 +48,20 @@ def _network(params: Sequence[Any], x: Any) -> Any:
     return x
 
 
+def _lstm(params: Sequence[Any], x: Any) -> Any:
+    w, u, b, v, c = params
+
+    def advance(state: tuple[Any, Any], z: Any) -> tuple[tuple[Any, Any], None]:
+        hidden, cell = state
+        i, f, g, o = jnp.split(z + hidden @ u, 4, axis=1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(cell), cell), None
+
+    zero = jnp.zeros((x.shape[1], len(u)), x.dtype)
+    (hidden, _), _ = lax.scan(advance, (zero, zero), x @ w + b)
+    return hidden @ v + c
+
+
 def _lenet_parameters() -> list[Any]:
     w0, b0, w1, b1, w2, *rest = data.lenet()
     # The hidden layer's rows follow the layout of the images: channels last.
@@ -108,6 +122,10 @@ class Peer:
     def network_step(self, sizes: Sequence[int], batch: int) -> Step:
         params = [jnp.asarray(p) for p in data.dense(sizes)]
         return _sgd(_network, params, _batches(jnp.asarray(data.digits(batch)[0]), batch))
+
+    def lstm_step(self, steps: int, batch: int, inputs: int, units: int) -> Step:
+        params = [jnp.asarray(p) for p in data.lstm(inputs, units)]
+        return _sgd(_lstm, params, [tuple(map(jnp.asarray, data.sequences(steps, batch, inputs)))])
 
     # ---- convolution, products, pooling
 

@@ -24,6 +24,11 @@ def _loss(logits: Any, y: Any) -> Any:
     return -pt.mean(pt.log(pt.special.softmax(logits, axis=-1))[pt.arange(y.shape[0]), y])
 
 
+def _descent(cost: Any, params: list[Any]) -> list[Any]:
+    gradients = zip(params, pt.grad(cost, params), strict=True)
+    return [(p, p - np.float32(data.RATE) * g) for p, g in gradients]
+
+
 class Peer:
     """See `benchmarks.peers`."""
 
@@ -47,12 +52,29 @@ class Peer:
         rows = slice(index * batch, (index + 1) * batch)
         train = _function(
             [index], cost,
-            updates=[(p, p - np.float32(data.RATE) * g)
-                     for p, g in zip(params, pt.grad(cost, params), strict=True)],
+            updates=_descent(cost, params),
             givens={x: pytensor.shared(images)[rows], y: pytensor.shared(targets)[rows]},
         )  # fmt: skip
         numbers = count()
         return lambda: train(next(numbers) % data.BATCHES)
+
+    def lstm_step(self, steps: int, batch: int, inputs: int, units: int) -> Step:
+        x, y = map(pytensor.shared, data.sequences(steps, batch, inputs))
+        params = [pytensor.shared(p) for p in data.lstm(inputs, units)]
+        w, u, b, v, c = params
+
+        def advance(z: Any, hidden: Any, cell: Any) -> list[Any]:
+            z = z + pt.dot(hidden, u)
+            i, f, g, o = (z[:, k * units : (k + 1) * units] for k in range(4))
+            cell = pt.sigmoid(f) * cell + pt.sigmoid(i) * pt.tanh(g)
+            return [pt.sigmoid(o) * pt.tanh(cell), cell]
+
+        zero = pt.zeros((x.shape[1], units), dtype="float32")
+        hidden, _ = pytensor.scan(
+            advance, pt.dot(x, w) + b, outputs_info=[zero, zero], return_updates=False
+        )
+        cost = _loss(pt.dot(hidden[-1], v) + c, y)
+        return _function([], cost, updates=_descent(cost, params))
 
     def gemm(self, m: int, k: int, n: int, ta: bool, tb: bool, dtype: str) -> Step:
         a = pytensor.shared(data.values((k, m) if ta else (m, k), 0, dtype))

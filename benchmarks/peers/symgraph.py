@@ -31,13 +31,19 @@ def _in_turn(function: Callable[[int], Any]) -> Step:
     return lambda: function(next(numbers) % data.BATCHES)
 
 
+def _loss(logits: Any, y: Any) -> Any:
+    return -T.mean(T.log(T.nnet.softmax(logits))[T.arange(y.shape[0]), y])
+
+
+def _descent(cost: Any, params: list[Any]) -> list[Any]:
+    gradients = zip(params, T.grad(cost, params), strict=True)
+    return [(p, p - np.float32(data.RATE) * g) for p, g in gradients]
+
+
 def _sgd(cost: Any, params: list[Any], x: Any, y: Any, batch: int) -> Step:
     index, givens = _minibatches(x, y, batch)
-    updates = [
-        (p, p - np.float32(data.RATE) * g)
-        for p, g in zip(params, T.grad(cost, params), strict=True)
-    ]
-    return _in_turn(symgraph.function([index], cost, updates=updates, givens=givens))
+    train = symgraph.function([index], cost, updates=_descent(cost, params), givens=givens)
+    return _in_turn(train)
 
 
 class Peer:
@@ -81,8 +87,24 @@ class Peer:
         for k in range(0, len(params), 2):
             layer = T.tanh(layer) if k else layer
             layer = T.dot(layer, params[k]) + params[k + 1]
-        cost = -T.mean(T.log(T.nnet.softmax(layer))[T.arange(y.shape[0]), y])
-        return _sgd(cost, params, x, y, batch)
+        return _sgd(_loss(layer, y), params, x, y, batch)
+
+    def lstm_step(self, steps: int, batch: int, inputs: int, units: int) -> Step:
+        sequences, targets = data.sequences(steps, batch, inputs)
+        x, y = symgraph.shared(sequences), symgraph.shared(targets)
+        params = [symgraph.shared(p) for p in data.lstm(inputs, units)]
+        w, u, b, v, c = params
+
+        def advance(z: Any, hidden: Any, cell: Any) -> list[Any]:
+            z = z + T.dot(hidden, u)
+            i, f, g, o = (z[:, k * units : (k + 1) * units] for k in range(4))
+            cell = T.nnet.sigmoid(f) * cell + T.nnet.sigmoid(i) * T.tanh(g)
+            return [T.nnet.sigmoid(o) * T.tanh(cell), cell]
+
+        zero = T.zeros((x.shape[1], units))
+        (hidden, _), _ = symgraph.scan(advance, T.dot(x, w) + b, outputs_info=[zero, zero])
+        cost = _loss(T.dot(hidden[-1], v) + c, y)
+        return symgraph.function([], cost, updates=_descent(cost, params))
 
     # ---- convolution, products, pooling
 
@@ -138,7 +160,7 @@ class Peer:
     def cross_entropy(self, rows: int, classes: int) -> Step:
         z = symgraph.shared(data.values((rows, classes)))
         y = symgraph.shared(data.labels(rows, classes))
-        cost = -T.mean(T.log(T.nnet.softmax(z))[T.arange(y.shape[0]), y])
+        cost = _loss(z, y)
         return symgraph.function([], [cost, T.grad(cost, z)])
 
     def add_scalars(self) -> Step:

@@ -59,10 +59,14 @@ class Peer:
         return net.to(memory_format=self.layout)
 
     def _sgd(self, net: torch.nn.Module, images: torch.Tensor, batch: int) -> Step:
-        optimizer = torch.optim.SGD(net.parameters(), lr=data.RATE, fused=True)
-        loss_of = self._made(lambda x, y: F.cross_entropy(net(x), y))
         targets = _tensor(data.digits(batch)[1]).long()
-        batches = cycle(list(zip(images.split(batch), targets.split(batch), strict=True)))
+        batches = list(zip(images.split(batch), targets.split(batch), strict=True))
+        return self._descent(net, net.parameters(), batches)
+
+    def _descent(self, net: Callable[..., Any], params: Any, minibatches: list[Any]) -> Step:
+        optimizer = torch.optim.SGD(params, lr=data.RATE, fused=True)
+        loss_of = self._made(lambda x, y: F.cross_entropy(net(x), y))
+        batches = cycle(minibatches)
 
         def step() -> float:
             optimizer.zero_grad()
@@ -97,6 +101,16 @@ class Peer:
         net = torch.nn.Sequential(*layers)
         _fill(net, data.dense(sizes))
         return self._sgd(net, _tensor(data.digits(batch)[0]), batch)
+
+    def lstm_step(self, steps: int, batch: int, inputs: int, units: int) -> Step:
+        x, y = map(_tensor, data.sequences(steps, batch, inputs))
+        w, u, b, v, c = data.lstm(inputs, units)
+        lstm, last = torch.nn.LSTM(inputs, units), torch.nn.Linear(units, 10)
+        _fill(lstm, [w, u, b, np.zeros_like(b)])
+        _fill(last, [v, c])
+        params = [p for p in (*lstm.parameters(), *last.parameters()) if p is not lstm.bias_hh_l0]
+        lstm.bias_hh_l0.requires_grad_(False)  # cuDNN has a second bias
+        return self._descent(lambda x: last(lstm(x)[0][-1]), params, [(x, y.long())])
 
     # ---- convolution, products, pooling
 

@@ -8,6 +8,7 @@ from benchmarks.subjects import (
     elementwise,
     gemm,
     lenet,
+    lstm,
     memory,
     networks,
     pooling,
@@ -20,6 +21,7 @@ from benchmarks.subjects import (
 FAMILIES: list[Family] = [
     lenet.FAMILY,
     networks.FAMILY,
+    lstm.FAMILY,
     conv.FAMILY,
     gemm.FAMILY,
     pooling.FAMILY,

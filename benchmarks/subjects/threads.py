@@ -1,7 +1,7 @@
 """One thread and two."""
 
 from benchmarks.subject import Family, Subject
-from benchmarks.subjects import conv, gemm, lenet, networks
+from benchmarks.subjects import conv, gemm, lenet, lstm, networks
 
 
 def _both(subject: Subject, *names: str) -> Subject:
@@ -21,6 +21,7 @@ FAMILY = Family(
         _both(lenet.FAMILY.subjects[0], *_LENET),
         _both(lenet.FAMILY.subjects[2], *_LENET),
         _both(networks.FAMILY.subjects[0], *_LENET[:2]),
+        _both(lstm.FAMILY.subjects[0], "symgraph", "torch", "Numba by hand"),
         _both(conv.FAMILY.subjects[3], *_LENET),
         _both(gemm.FAMILY.subjects[0], *_LENET[:2]),
         _both(Subject("chain of 10,000,000", "chain", (10**7,)), *_LENET[:2]),
