@@ -97,6 +97,8 @@ _STARTERS = (__file__, runpy.__file__, "<frozen runpy>")
 def _config(arguments: list[str]) -> int:
     from symgraph.configuration import config
 
+    if arguments:
+        return _refuse(f"config takes no arguments, got {' '.join(arguments)!r}")
     sys.stdout.write(config.describe() + "\n")
     return 0
 

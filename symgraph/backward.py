@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from symgraph.configuration import config
-from symgraph.errors import DisconnectedInputError, NullTypeGradError, explain
-from symgraph.graph import Apply, Variable, toposort, tracing
+from symgraph.errors import DisconnectedInputError, NullTypeGradError, explain, warn_at
+from symgraph.graph import Apply, Variable, toposort, tracing, user_trace
 from symgraph.ops.elementwise import add, cast, second
 from symgraph.types import DISCRETE, FLOATS, DisconnectedType, NullType, TensorType
 from symgraph.variable import as_tensor_variable, constant
@@ -171,9 +171,7 @@ def of_disconnected(
     if disconnected_inputs == "raise":
         raise DisconnectedInputError(text)
     if disconnected_inputs == "warn":
-        import warnings
-
-        warnings.warn(text, stacklevel=4)
+        warn_at(user_trace(), text)
     if return_disconnected == "None":
         return None
     if return_disconnected == "Disconnected":

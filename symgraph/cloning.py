@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from symgraph.deprecation import former
 from symgraph.errors import explain
-from symgraph.graph import Apply, Constant, Variable, toposort, tracing
+from symgraph.graph import Constant, Variable, reapply, rebuild, toposort
 from symgraph.ops.shape import patternbroadcast
 from symgraph.sharedvalue import shared
 from symgraph.types import TensorType
@@ -34,12 +34,15 @@ def clone(
     if copy_inputs is not None:
         former("clone", "copy_inputs", "share_inputs")
         share_inputs = copy_inputs
-    if replace is not None and not isinstance(replace, (Mapping, list, tuple)):
+    pairs = replace.items() if isinstance(replace, Mapping) else () if replace is None else replace
+    is_pairs = isinstance(pairs, Collection) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs
+    )
+    if not is_pairs:
         raise ValueError(
             explain("clone", "replace is neither a dict nor pairs", got=f"{replace!r}",
                     expected="{variable: replacement}, or pairs of these")
         )  # fmt: skip
-    pairs = replace.items() if isinstance(replace, Mapping) else replace or ()
     env: dict[Variable, Variable] = {old: _fitting(old, new, strict) for old, new in pairs}
     outputs = list(output) if isinstance(output, (list, tuple)) else [output]
 
@@ -50,26 +53,22 @@ def clone(
         return env[variable]
 
     for node in toposort(outputs, stop_at=set(env)):
-        new = _copied(node, [found(v) for v in node.inputs], strict)
-        for old, fresh in zip(node.outputs, new, strict=True):
+        inputs = [found(v) for v in node.inputs]
+        is_fit = strict or all(a.type == b.type for a, b in zip(node.inputs, inputs, strict=True))
+        new = reapply(node, inputs) if is_fit else rebuild(node, inputs)
+        for old, fresh in zip(node.outputs, new.outputs, strict=True):
             if env.setdefault(old, fresh) is fresh:
                 fresh.name = old.name
     results = [found(v) for v in outputs]
     return results if isinstance(output, (list, tuple)) else results[0]
 
 
-def _copied(node: Apply, inputs: Sequence[Variable], strict: bool) -> Sequence[Variable]:
-    with tracing(node.trace):
-        if not strict and any(a.type != b.type for a, b in zip(node.inputs, inputs, strict=True)):
-            return node.op.make_node(*inputs).outputs
-        outputs = [v.type.make_variable() for v in node.outputs]
-        Apply(node.op, inputs, outputs)
-        return outputs
-
-
 def _fitting(old: Any, new: Any, strict: bool) -> Variable:
     if not isinstance(old, Variable):
-        raise TypeError(f"clone: keys of replace are variables, got {old!r}")
+        raise TypeError(
+            explain("clone", f"{old!r} cannot be replaced: it is no variable",
+                    got=type(old).__name__, expected="keys of `replace` that are variables")
+        )  # fmt: skip
     kind = old.type
     if not isinstance(new, Variable):
         pattern = kind.broadcastable if isinstance(kind, TensorType) else None

@@ -84,5 +84,14 @@ class NotConstantError(Exception):
     """A value was needed while building the graph, but it is symbolic."""
 
 
+PLAIN_ERRORS = (AssertionError, IndexError, ShapeError, TypeError, ValueError, ZeroDivisionError)
+"""Errors that are made of a text alone: they can be made again with a longer one."""
+
+
+def in_round(error: Exception, t: int, loop: object) -> Exception:
+    """A plain error that also says in which step of a loop, counted from 0, it came up."""
+    return type(error)(f"{error}\n  in round {t} of {loop}")
+
+
 class RewriteError(RuntimeError):
     """A rewrite rule failed or did not come to an end; the graph was not compiled."""

@@ -28,7 +28,7 @@ FLAGS: dict[str, Flag] = {
     "force_device": Flag(False, (), "refuse to start where `device` cannot be had"),
     "mode": Flag(
         "Mode",
-        ("Mode", "FAST_RUN", "FAST_COMPILE", "DebugMode", "NanGuardMode"),
+        ("Mode", "FAST_RUN", "FAST_COMPILE", "DebugMode", "DEBUG_MODE", "NanGuardMode"),
         "how functions are compiled by default",
     ),
     "optimizer": Flag("fast_run", OPTIMIZERS, "the rewrite rules of mode Mode"),

@@ -283,7 +283,8 @@ def jacobian(
     """
     if not is_tensor(expression) or expression.type.ndim > 1:
         raise AssertionError(
-            explain("jacobian", "expression is not a vector", expected="a variable of one axis",
+            explain("jacobian", "expression is not a vector",
+                    where=getattr(expression, "created", None), expected="a variable of one axis",
                     got=describe([expression]) if is_tensor(expression) else repr(expression),
                     cure="expression.flatten() makes it a vector")
         )  # fmt: skip
@@ -319,8 +320,10 @@ def hessian(
         if not is_tensor(variable) or variable.type.ndim != ndim:
             raise AssertionError(
                 explain("hessian", f"{name} does not have {ndim} axes",
+                        where=getattr(variable, "created", None),
                         got=describe([variable]) if is_tensor(variable) else repr(variable),
-                        expected="a scalar cost and vectors to differentiate by")
+                        expected="a scalar cost and vectors to differentiate by",
+                        cure="cost.sum() makes a scalar, x.flatten() a vector")
             )  # fmt: skip
     return _like(wrt, [
         jacobian(grad(cost, x, consider_constant, disconnected_inputs), x, consider_constant,

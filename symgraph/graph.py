@@ -500,6 +500,14 @@ def rebuild(node: Apply, inputs: Sequence[Variable]) -> Apply:
         return node.op.make_node(*inputs)
 
 
+def reapply(node: Apply, inputs: Sequence[Variable]) -> Apply:
+    """A copy of `node` on inputs of the same types: other than in `rebuild`, what is known of its
+    outputs stays, their names too."""
+    with tracing(node.trace):
+        outputs = [v.type.make_variable(v.name) for v in node.outputs]
+        return Apply(node.op, inputs, outputs)
+
+
 def clone_replace(outputs: Sequence[Variable], replace: dict[Variable, Variable]) -> list[Variable]:
     """`outputs` rebuilt with each key of `replace` exchanged for its value."""
     env: dict[Variable, Variable] = dict(replace)

@@ -6,13 +6,12 @@ result the inner graph of a `Scan` node (ops/scan.py). Source: Theano, library/s
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from symgraph.errors import Trace, explain
+from symgraph.errors import Trace, explain, warn_at
 from symgraph.graph import Variable, user_trace
 from symgraph.ops.core import describe
 from symgraph.ops.elementwise import minimum
@@ -122,7 +121,7 @@ def _one_step(
     found = parsed(fn(*(x.values[0] for x in given), *past, *fixed), where)
     _for_all(states, found.outputs, where)
     if found.condition is not None:
-        warnings.warn("scan: with one step, the condition of `until` is ignored", stacklevel=3)
+        warn_at(where, "scan: with one step, the condition of `until` is ignored")
     return [unbroadcast(shape_padleft(x), 0) for x in found.outputs], found.updates
 
 
@@ -251,9 +250,16 @@ def scan_checkpoints(
     infos = listed(outputs_info)
     for item in (*infos, *listed(sequences)):
         if isinstance(item, Mapping) and "taps" in item:
-            raise RuntimeError("scan_checkpoints doesn't work with taps.")
+            raise RuntimeError(
+                explain("scan_checkpoints", "it doesn't work with taps.", where=where,
+                        got=f"taps={item['taps']}", expected="no taps: states have tap -1",
+                        cure="use scan, or slice the sequence for each tap")
+            )  # fmt: skip
     if save_every_N < 1:
-        raise ValueError(f"scan_checkpoints: save_every_N is at least 1, got {save_every_N}")
+        raise ValueError(
+            explain("scan_checkpoints", "blocks of no steps", where=where,
+                    got=f"save_every_N={save_every_N}", expected="at least 1")
+        )  # fmt: skip
     given = [x["input"] if isinstance(x, Mapping) else x for x in listed(sequences)]
     values: list[Any] = [as_tensor_variable(x) for x in given]
     fixed = [x if isinstance(x, Variable) else as_tensor_variable(x) for x in listed(non_sequences)]

@@ -51,7 +51,8 @@ class OpFromGraph(Op):
 
     Raises TypeError for what is not as said, for `updates` and `givens`, MissingInputError if the
     outputs need a variable that is not among the inputs, ValueError if both kinds of gradients are
-    given, or a list of another length. Source: Theano, `theano.OpFromGraph`.
+    given, a list of another length, or a pattern of another shape. Source: Theano,
+    `theano.OpFromGraph`.
     """
 
     sees_disconnected: ClassVar[bool] = True
@@ -101,6 +102,13 @@ class OpFromGraph(Op):
         gradients = lop_overrides if self._takes_outputs else grad_overrides
         self._gradients = _Overrides("gradients", gradients, len(inputs))
         self._slopes = _Overrides("rop_overrides", rop_overrides, len(outputs))
+        shape = [len(row) for row in connection_pattern or ()]
+        if connection_pattern is not None and shape != [len(outputs)] * len(inputs):
+            raise ValueError(
+                explain("OpFromGraph", "connection_pattern does not fit inputs and outputs",
+                        got=repr(connection_pattern),
+                        expected=f"{len(inputs)} rows (inputs) of {len(outputs)} (outputs) each")
+            )  # fmt: skip
         self._pattern = connection_pattern
 
     @property
@@ -153,7 +161,7 @@ class OpFromGraph(Op):
             [bool(bits >> k & 1) for bits in self.graph.connections]
             for k in range(len(self.graph.inputs))
         ]
-        if self._pattern is not None:
+        if self._pattern is not None:  # of the inputs: shared ones keep what the graph says
             return [*map(list, self._pattern), *rows[len(self._pattern) :]]
         inputs, outputs = list(self.graph.inputs), list(self.graph.outputs)
         gradients = [v.type.make_variable() for v in outputs]

@@ -68,7 +68,7 @@ def unpack(array: np.ndarray) -> np.random.RandomState:
     if array.shape != (WORDS,):
         raise ValueError(
             explain("RandomState", "this array is no state", got=f"shape {array.shape}",
-                    expected=f"shape ({WORDS},)")
+                    expected=f"shape ({WORDS},)", cure="give a numpy.random.RandomState")
         )  # fmt: skip
     state = np.random.RandomState(0)
     gauss = float(array[626:].view("float64")[0])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.errors import RewriteError, explain
-from symgraph.graph import Apply, Constant, Op, Variable, toposort, tracing
+from symgraph.graph import Apply, Constant, Op, Variable, reapply, toposort, tracing
 from symgraph.sharedvalue import SharedVariable
 from symgraph.types import TensorType
 from symgraph.variable import TensorConstant
@@ -227,9 +227,7 @@ class Rewriter:
         if found is None:
             found = node
             if any(a is not b for a, b in zip(node.inputs, inputs, strict=True)):
-                with tracing(node.trace):
-                    outputs = [v.type.make_variable(v.name) for v in node.outputs]
-                    found = Apply(node.op, inputs, outputs)
+                found = reapply(node, inputs)
             if node.op.is_pure:
                 self.nodes[key] = found
         return found

@@ -75,7 +75,7 @@ class MRG_RandomStreams:
         self.set_rstate(seed)
 
     def set_rstate(self, seed: int | Sequence[int]) -> None:
-        """Let the next draw begin at `seed`."""
+        """Let the next draw begin at `seed`; ValueError or TypeError as for the class."""
         self.rstate = _state_of(seed)
 
     def seed(self, seed: int | Sequence[int] | None = None) -> None:
@@ -100,7 +100,8 @@ class MRG_RandomStreams:
         """
         if n_streams < 1:
             raise ValueError(explain("MRG_RandomStreams", "a draw has one stream at least",
-                                     got=f"nstreams={n_streams}"))  # fmt: skip
+                                     got=f"nstreams={n_streams}", expected="an int from 1",
+                                     cure="leave nstreams out"))  # fmt: skip
         states = streams_from(self.rstate, n_streams)
         if inc_rstate:
             self.inc_rstate()
@@ -122,11 +123,13 @@ class MRG_RandomStreams:
             for n in size:
                 if isinstance(n, bool) or not isinstance(n, (int, np.integer, Variable)):
                     raise AssertionError(explain("uniform", "size must be a tuple of int or a "
-                                                 "Theano variable", got=repr(size)))  # fmt: skip
+                                                 "Theano variable", got=repr(size),
+                                                 expected="ints and int scalars"))  # fmt: skip
             _positive(size)
         elif not (isinstance(size, Variable) and size.type.ndim == 1):
             raise TypeError(explain("uniform", "size must be a tuple of int or a Theano Variable "
-                                    "with 1 dimension", got=f"{size!r}, {type(size)}"))  # fmt: skip
+                                    "with 1 dimension", got=f"{size!r}, {type(size)}",
+                                    cure="tuple(size), or (size,) for a number"))  # fmt: skip
         sizes, pattern = sample_sizes(size, None if isinstance(size, tuple) else ndim, "uniform")
         count = self.n_streams(size) if nstreams is None else nstreams
         state = shared(self.get_substream_rstates(count, dtype), target=target or "cpu")
@@ -148,8 +151,8 @@ class MRG_RandomStreams:
         `size`: a tuple of ints from 1 and of int scalars, or an int vector variable whose length is
         known or `ndim`. `dtype`: by default the upcast of floatX and the bounds'. `nstreams`: see
         `guess_n_streams`. No gradient by the bounds. Raises ValueError (sizes below 1), TypeError
-        (another size), AssertionError (a tuple of something else), NotImplementedError (bounds that
-        do not fit the size).
+        (another size, a dtype that is no float), AssertionError (a tuple of something else),
+        NotImplementedError (bounds that do not fit the size).
         """
         low, high = as_tensor_variable(low), as_tensor_variable(high)
         dtype = (
@@ -164,10 +167,13 @@ class MRG_RandomStreams:
         dtype: str = "int64", nstreams: int | None = None, **kwargs: Any,
     ) -> Any:  # fmt: skip
         """How many of `n` trials succeed with probability `p` each, as `dtype`; the rest as for
-        `uniform`. Theano has n = 1 only; NotImplementedError for an `n` that is no int from 1."""
+        `uniform`. Theano has n = 1 only; NotImplementedError for an `n` that is no int from 1. As
+        in Theano, a `p` outside [0, 1] counts as the nearer bound, NaN as 0."""
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise NotImplementedError(explain("MRG_RandomStreams.binomial", "n is an int from 1",
-                                              got=f"n={n}"))  # fmt: skip
+                                              got=f"n={n}",
+                                              cure="tensor.shared_randomstreams has symbolic n"
+                                              ))  # fmt: skip
         p = parameter(p)
         if n == 1:
             x = self.uniform(size, ndim=ndim, nstreams=nstreams, **kwargs)
@@ -203,7 +209,8 @@ class MRG_RandomStreams:
         """
         if a is not None:
             raise TypeError(explain("MRG_RandomStreams.choice", "a has to be None: classes from 0 "
-                                    "to p.shape[1] - 1 are drawn", got=f"a={a}"))  # fmt: skip
+                                    "to p.shape[1] - 1 are drawn", got=f"a={a}",
+                                    cure="a[choice(...)] for elements of a vector"))  # fmt: skip
         p = _rows("choice", p, None, ndim)
         count, rows = as_size(size, "choice"), shape_i(p, 0)
         unis = self.uniform((count * rows,), nstreams=nstreams, **kwargs)
@@ -281,30 +288,37 @@ def _state_of(seed: Any) -> np.ndarray:
     """The six numbers that a seed stands for, checked."""
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         if seed == 0:
-            raise _seed_error("seed should not be 0", seed)
+            raise _seed_error("seed should not be 0", seed, f"an int from 1 to {M2 - 1}")
         if not 0 < seed < M2:
-            raise _seed_error(f"seed should be less than {M2}", seed)
+            raise _seed_error(f"seed should be less than {M2}", seed, f"an int from 1 to {M2 - 1}")
         return np.full(6, seed, "int32")
     if isinstance(seed, str) or not hasattr(seed, "__len__") or len(seed) != 6:
         raise TypeError(explain("MRG_RandomStreams", "seed should be 1 integer or 6 integers",
-                                got=repr(seed)))  # fmt: skip
+                                got=repr(seed), cure="MRG_RandomStreams(12345)"))  # fmt: skip
     for half, place, modulus in ((seed[:3], "first", M1), (seed[3:], "last", M2)):
+        expected = f"ints from 0 to {modulus - 1}, not all 0"
         if not any(half):
-            raise _seed_error(f"The {place} 3 values of seed should not be all 0", seed)
+            problem = f"The {place} 3 values of seed should not be all 0"
+            raise _seed_error(problem, seed, expected)
         if not all(0 <= n < modulus for n in half):
-            raise _seed_error(f"The {place} 3 values of seed should be less than {modulus}", seed)
+            problem = f"The {place} 3 values of seed should be less than {modulus}"
+            raise _seed_error(problem, seed, expected)
     return np.asarray(seed, dtype="int32")
 
 
-def _seed_error(problem: str, seed: Any) -> ValueError:
-    return ValueError(explain("MRG_RandomStreams", problem, got=repr(seed)))
+def _seed_error(problem: str, seed: Any, expected: str) -> ValueError:
+    return ValueError(
+        explain("MRG_RandomStreams", problem, got=repr(seed), expected=expected,
+                cure="give another seed, e.g. 12345, the default")
+    )  # fmt: skip
 
 
 def _positive(size: Sequence[Any]) -> None:
     if any(isinstance(n, (int, np.integer)) and n <= 0 for n in size):
         raise ValueError(
             explain("MRG_RandomStreams", "The specified size contains a dimension with value <= 0",
-                    got=f"size={tuple(size)}", expected="sizes from 1")
+                    got=f"size={tuple(size)}", expected="sizes from 1",
+                    cure="a size that may be 0 can be symbolic")
         )  # fmt: skip
 
 
@@ -316,7 +330,8 @@ def _checked_size(size: Any) -> Any:
         most = 1 if items is not size else 0
         if not whole and not (isinstance(n, Variable) and n.type.ndim <= most):
             raise ValueError(explain("normal", "size is an int, a list or tuple of ints and int "
-                                     "scalars, or an int vector", got=repr(size)))  # fmt: skip
+                                     "scalars, or an int vector", got=repr(size),
+                                     cure="tensor.stack(sizes) for a vector"))  # fmt: skip
     _positive([n for n in items if not isinstance(n, Variable)])
     return size
 
@@ -333,11 +348,12 @@ def _rows(who: str, p: Any, size: Any, ndim: int | None) -> Any:
     """Probabilities as a matrix, by which there is no gradient."""
     who = f"MRG_RandomStreams.{who}"
     if p is None:
-        raise TypeError(explain(who, "You have to specify the probabilities"))
+        raise TypeError(explain(who, "You have to specify the probabilities", got="None",
+                                expected="a matrix, one row for each draw"))  # fmt: skip
     for name, value in (("size", size), ("ndim", ndim)):
         if value is not None:
             raise ValueError(explain(who, f"{name} is not used: the probabilities say it all",
-                                     got=f"{name}={value}"))  # fmt: skip
+                                     got=f"{name}={value}", cure=f"leave {name} out"))  # fmt: skip
     p = parameter(p)
     if p.ndim != 2:
         raise NotImplementedError(explain(who, "the probabilities are a matrix", got=str(p.type),

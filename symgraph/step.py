@@ -136,7 +136,11 @@ def slices(given: Any, go_backwards: bool, where: Trace | None) -> list[Slice]:
 def state_of(k: int, info: Any, where: Trace | None) -> State | None:
     """What `outputs_info` says of output `k`."""
     if isinstance(info, Mapping) and info.get("return_steps") is not None:
-        raise ValueError("scan: `return_steps` is gone: select the steps from the result by index")
+        raise ValueError(
+            explain("scan", "`return_steps` is gone", where=where,
+                    got=f"return_steps={info['return_steps']}",
+                    cure="select the steps from the result by index")
+        )  # fmt: skip
     initial, given = _fields(info, "initial", ("inplace", "return_steps"), where)
     if initial is None:
         if given is not None:

@@ -96,7 +96,7 @@ def compute_test_values(node: Apply) -> None:
     with suspended():
         try:
             check_sizes(node, values)
-            results = node.op.evaluate(node, *(_spare(v) for v in values))
+            results = node.op.evaluate(node, *map(copied, values))
         except ShapeError:
             raise  # has all five facts
         except Exception as error:
@@ -140,8 +140,8 @@ def _missing(node: Apply, position: int) -> None:
         start_debugger(text)
 
 
-def _spare(value: Any) -> Any:
-    """A copy: an op of the user's may write to its inputs."""
+def copied(value: Any) -> Any:
+    """A copy, for ops of the user's, which may write to their inputs."""
     return np.array(value) if isinstance(value, np.ndarray) else value
 
 

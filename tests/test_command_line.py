@@ -93,6 +93,7 @@ def test_the_other_commands(capsys: Any, tmp_path: Path, monkeypatch: pytest.Mon
     code, _, err = command(capsys, "compile")
     assert code == 2
     assert "there is no command 'compile'" in err
+    assert "config takes no arguments" in command(capsys, "config", "mode")[2]
 
     monkeypatch.setenv("SYMGRAPH_CACHE", str(tmp_path))
     (tmp_path / "ab").mkdir()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import runpy
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,3 +145,12 @@ def test_another_batch_size_compiles_nothing() -> None:
         f(np.ones(shape, "float32"))
         found.append(sources(f))
     assert found[0] == found[1]
+
+
+def test_a_deeper_residual_network_needs_no_further_kernels() -> None:
+    path = Path(__file__).parent.parent / "examples" / "residual_network.py"
+    network = runpy.run_path(str(path))["ResidualNetwork"]
+    found = [sources(network(layers).training_function()) for layers in (20, 29)]
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match=r"21 layers: expected 9 n \+ 2"):
+        network(21)

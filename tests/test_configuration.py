@@ -283,6 +283,8 @@ def test_the_default_mode_follows_the_configuration() -> None:
         assert get_mode("FAST_RUN").options == Options("cpu", "fast_run")
     with config.change_flags(mode="FAST_COMPILE", optimizer_including="fast_run"):
         assert get_default_mode().options == Options("cpu", "fast_run")
+    with config.change_flags(mode="DEBUG_MODE"):
+        assert type(get_default_mode()).__name__ == "DebugMode"
     with config.change_flags(optimizer_requiring="canonicalize"):
         assert get_default_mode().options.requiring == {"canonicalize"}
 

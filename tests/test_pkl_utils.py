@@ -83,6 +83,14 @@ def test_names_that_are_refused() -> None:
     assert again(dotted, persistent_id=PersistentNdarrayID).name == "layer.0/w"
 
 
+def test_names_that_look_like_numbered_ones() -> None:
+    named = [shared(np.full(1, k), name) for k, name in enumerate(("w", "w_2", "w", "array_0"))]
+    found = again([*named, np.full(1, 4)])
+    assert [int(v.get_value()[0]) for v in found[:4]] == [0, 1, 2, 3] and found[4] == 4
+    found = again([np.full(1, 4), *named])
+    assert found[0] == 4 and [int(v.get_value()[0]) for v in found[1:]] == [0, 1, 2, 3]
+
+
 def test_an_entry_of_an_unknown_kind() -> None:
     class Odd(PersistentNdarrayID):
         def __call__(self, obj: Any) -> str | None:

@@ -158,7 +158,7 @@ def test_what_profile_takes() -> None:
     assert function([x], x, profile="my name").profile.message == "my name"
     assert __file__ in function([x], x, profile=True).profile.message
     assert function([x], x, profile=False).profile is None
-    with pytest.raises(TypeError, match="profile is True"):
+    with pytest.raises(TypeError, match="profile is no profile"):
         function([x], x, profile=3)
     with config.change_flags(profile=True):
         assert function([x], x).profile is not None

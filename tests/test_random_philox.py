@@ -275,6 +275,10 @@ def test_binomial() -> None:
     np.testing.assert_allclose(b.mean(0), p, atol=0.01)
     b = values(streams.binomial((20000,), n=6, p=0.25, dtype="float32"))
     assert b.dtype == "float32" and abs(b.mean() - 1.5) < 0.03 and abs(b.var() - 1.125) < 0.03
+    q = T.dvector("q")
+    for n in (1, 3):
+        draw = function([q], streams.binomial(n=n, p=q))
+        assert draw(np.array([-0.5, 1.5, np.nan])).tolist() == [0, n, 0]
 
 
 def test_multinomial() -> None:
@@ -329,6 +333,9 @@ def test_random_integers() -> None:
 def test_permutations_and_shuffling() -> None:
     streams = RandomStreams(1)
     assert sorted(values(streams.permutation(n=6))) == list(range(6))
+    assert values(streams.permutation(0, n=3)).shape == (0, 3)
+    n = T.lvector("n")
+    assert function([n], streams.permutation(n, 3, ndim=2))(np.array([2, 4])).shape == (2, 4, 3)
     rows = values(streams.permutation((500,), n=3))
     assert rows.shape == (500, 3)
     assert len({tuple(row) for row in rows}) == 6
@@ -351,6 +358,9 @@ def test_permutations_and_shuffling() -> None:
         (lambda s: s.uniform((1, 3), low=T.dmatrix()), NotImplementedError, "increase the size"),
         (lambda s: s.uniform((2,), dtype="int32"), TypeError, "are floats"),
         (lambda s: s.binomial((2,), n=0), ValueError, "n=0"),
+        (lambda s: s.binomial((2,), p=1.5), ValueError, r"p=1\.5(?s:.)*0 to 1(?s:.)*clip"),
+        (lambda s: s.binomial(n=3, p=[0.5, -0.1]), ValueError, "p < 0"),
+        (lambda s: s.binomial((2,), p=np.nan), ValueError, "p is NaN"),
         (lambda s: s.multinomial(), TypeError, "probabilities are missing"),
         (lambda s: s.choice(), TypeError, "neither a nor p"),
         (lambda s: s.choice((2, 2), a=4, replace=False), ValueError, "size is one number"),

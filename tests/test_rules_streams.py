@@ -7,7 +7,6 @@ test_random.py and test_random_mrg.py, more of scan in test_scan.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,7 @@ from symgraph.gradient import NullTypeGradError
 from symgraph.loops import until
 from symgraph.rng_mrg import MRG_RandomStreams
 from symgraph.tensor.shared_randomstreams import RandomStreams
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with config.change_flags(target="python"):
-        yield
-
+from tests.under_alias import interpreted as interpreted
 
 KINDS = [RandomStreams, MRG_RandomStreams]
 

@@ -443,6 +443,15 @@ def test_products_with_what_no_step_changes_are_added_up() -> None:
     assert not any(isinstance(n.op, Dot) for n in toposort([by_w]))
 
 
+def test_a_product_that_is_added_twice_counts_twice() -> None:
+    def total(x: Any, c: Any, w: Any) -> Any:
+        # both terms of the gradient by w are the same variable
+        ys, _ = scan(lambda x, c, w: T.dot(x, (w + c) + w).sum(), [x, c], non_sequences=w)
+        return ys.sum()
+
+    check(total, (3, 2), (3,), (2, 2))
+
+
 def test_truncated_sums_of_products() -> None:
     x, h0, w = T.dmatrix("x"), T.dvector("h0"), T.dmatrix("w")
     step = lambda x, h, w: T.dot(h, w) + x  # noqa: E731

@@ -174,3 +174,19 @@ def test_test_values_show_mistakes_in_the_step() -> None:
         g = symgraph.grad((total**2).sum(), x)
     same(total.tag.test_value, [[1, 1, 1], [2, 2, 2]])
     same(g.tag.test_value, [[6, 6, 6], [4, 4, 4]])
+
+
+def test_a_loop_that_runs_in_python_says_in_which_step_it_failed() -> None:
+    i, u = T.lvector("i"), T.dvector("u")
+    # a bound that changes: no kernel runs this step
+    y, _ = scan(lambda k, u: u[k : k + 2].sum() + u[k], i, non_sequences=u, name="picks")
+    f = function([i, u], y)
+    same(f([0, 4], SIX), [1, 13])
+    node = loop_of(y)
+    calls = (
+        lambda: f([0, 4, 9], SIX),
+        lambda: node.op.evaluate(node, np.array(3), np.array([0, 4, 9]), SIX),
+    )
+    for call in calls:
+        with pytest.raises(IndexError, match=r"index 9(.|\n)*in round 2 of for{cpu,picks}"):
+            call()

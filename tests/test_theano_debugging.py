@@ -7,26 +7,16 @@ differently now, so values are compared as numbers; texts are exact unless a com
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.under_alias import alias, imported, numbers_of
+from tests.under_alias import imported, numbers_of, same
+from tests.under_alias import interpreted as interpreted
 
 theano, T, printing = imported("theano", "theano.tensor", "theano.printing")
 function, shared, debugprint = theano.function, theano.shared, printing.debugprint
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with alias(), theano.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any, **options: Any) -> None:
-    np.testing.assert_allclose(found, expected, **{"rtol": 1e-6, **options})
 
 
 # ---- tutorial/debug_faq --------------------------------------------------------------------------

@@ -6,29 +6,19 @@ differently now, so values are compared as numbers; what pages print is in test_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.under_alias import alias, imported, logistic_regression
+from tests.under_alias import imported, logistic_regression, same
+from tests.under_alias import interpreted as interpreted
 
 theano, T = imported("theano", "theano.tensor")
 RandomStreams = imported("theano.tensor.shared_randomstreams")[0].RandomStreams
 ifelse = imported("theano.ifelse")[0].ifelse
 In, Out, function, grad, shared = theano.In, theano.Out, theano.function, theano.grad, theano.shared
 pp = theano.pp
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with alias(), theano.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any, **options: Any) -> None:
-    np.testing.assert_allclose(found, expected, **{"rtol": 1e-6, **options})
 
 
 # ---- tutorial/adding -----------------------------------------------------------------------------

@@ -27,11 +27,7 @@ from symgraph.tensor.shared_randomstreams import RandomStreams
 from symgraph.tensor.signal import pool
 from symgraph.types import generic
 from symgraph.userop import Op
-
-
-def same(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-
+from tests.under_alias import same
 
 # ---- functions -----------------------------------------------------------------------------------
 

@@ -6,26 +6,14 @@ differently now, so values are compared as numbers; texts are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 
-from tests.under_alias import alias, imported
+from tests.under_alias import imported, same
+from tests.under_alias import interpreted as interpreted
 
 theano, T, pool = imported("theano", "theano.tensor", "theano.tensor.signal.pool")
 In, Out, function, shared = theano.In, theano.Out, theano.function, theano.shared
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with alias(), theano.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any, **options: Any) -> None:
-    np.testing.assert_allclose(found, expected, **{"rtol": 1e-6, **options})
 
 
 # ---- tutorial/broadcasting, library/tensor/basic -------------------------------------------------

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 
 import symgraph
 import symgraph.tensor as T
 from symgraph import function, grad, scan, shared
 from symgraph.tensor.shared_randomstreams import RandomStreams
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with symgraph.config.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+from tests.under_alias import interpreted as interpreted
+from tests.under_alias import same
 
 
 def test_a_layer_of_each_row() -> None:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 
-from symgraph import config, function, grad, scan, shared
+from symgraph import function, grad, scan, shared
 from symgraph import tensor as T
 from symgraph.errors import DisconnectedInputError
 from symgraph.tensor.signal import pool
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    """Kernels unjitted: the zoo of ops crosses sizes and layouts with every target."""
-    with config.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-
-
-def counted(*shape: int) -> Any:
-    return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+from tests.under_alias import counted, same
+from tests.under_alias import interpreted as interpreted
 
 
 def test_a_new_axis_before_unwritten_ones() -> None:

@@ -6,28 +6,18 @@ differently now, so values are compared as numbers; texts are exact unless a com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.under_alias import alias, imported, logistic_regression, numbers_of
+from tests.under_alias import imported, logistic_regression, numbers_of, same
+from tests.under_alias import interpreted as interpreted
 
 theano, T, printing = imported("theano", "theano.tensor", "theano.printing")
 function, grad, shared, pp = theano.function, theano.grad, theano.shared, theano.pp
 debugprint, pprint = printing.debugprint, printing.pprint
-
-
-@pytest.fixture(autouse=True)
-def interpreted() -> Iterator[None]:
-    with alias(), theano.change_flags(target="python"):
-        yield
-
-
-def same(found: Any, expected: Any, **options: Any) -> None:
-    np.testing.assert_allclose(found, expected, **{"rtol": 1e-6, **options})
 
 
 def tree(x: Any, **options: Any) -> list[str]:

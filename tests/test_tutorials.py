@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import symgraph
-from tests.under_alias import modules_of
+from tests.under_alias import imported, modules_of
 
 FOLDER = Path(__file__).parent.parent / "examples" / "tutorials"
 SAMPLE = ("--data", "sample")
@@ -138,6 +138,20 @@ def test_rnnslu(script: Script) -> None:
     assert result.model.classify(words).shape == (4,)
 
 
+def test_options_that_do_not_fit(script: Script) -> None:
+    with pytest.raises(ValueError, match=r"got 4; expected an odd number"):
+        script("rnnslu").contextwin([0, 1], 4)
+    with pytest.raises(SystemExit, match="got adam; expected one of sgd"):
+        script("lstm").main(["--optimizer", "adam"])
+    with pytest.raises(SystemExit, match="got 3 levels of --corruption, 1 --sizes"):
+        script("SdA").main(["--sizes", "5"])
+    regression, T = script("logistic_sgd"), imported("theano.tensor")[0]
+    model = regression.LogisticRegression(T.matrix(), 2, 3)
+    for labels, expected in ((T.matrix(), "a vector"), (T.dvector(), "integers")):
+        with pytest.raises(TypeError, match=rf"labels: got .*; expected {expected}\. Cure: "):
+            model.errors(labels)
+
+
 def test_files_of_the_tutorials(script: Script, tmp_path: Path) -> None:
     """ATIS, IMDB and piano rolls in the forms in which they were published."""
     atis, imdb, music = (str(tmp_path / name) for name in ("atis.pkl.gz", "imdb.pkl", "music.pkl"))
@@ -162,6 +176,37 @@ def test_files_of_the_tutorials(script: Script, tmp_path: Path) -> None:
         pickle.dump({"train": [[(21, 60), (), (108,)]]}, file, protocol=2)
     (roll,) = script("piano_rolls").load(music)
     assert [list(np.flatnonzero(step)) for step in roll] == [[0, 39], [], [87]]
+
+
+class Payload:
+    def __reduce__(self) -> Any:
+        return Path.mkdir, (Path("ran"),)
+
+
+@pytest.mark.parametrize(
+    "name, options", [("flights", ()), ("opinions", (9, 9)), ("piano_rolls", ())]
+)
+def test_files_of_another_form(
+    script: Script, name: str, options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, and nothing of the file is run."""
+    monkeypatch.chdir(tmp_path)
+    low = {"train": [[(20,)]]}  # below a piano's lowest key
+    files = {
+        "code": pickle.dumps(Payload(), 2) * 2,
+        "none": pickle.dumps(low, 2) * 2,
+        "bad.gz": b"?",
+    }
+    for file, data in files.items():
+        Path(file).write_bytes(data)
+    for file in (*files, "absent"):
+        with pytest.raises(
+            SystemExit, match=rf"^{file}: got \w+: .*; expected .*\. Cure: .*$"
+        ) as end:
+            script(name).load(file, *options)
+        assert "\n" not in str(end.value)
+        assert file != "code" or "is refused" in str(end.value)
+    assert not Path("ran").exists()
 
 
 def test_f1_measure_counts_whole_slots(script: Script) -> None:

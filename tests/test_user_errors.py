@@ -79,6 +79,7 @@ FUNCTIONS: list[Attempt] = [
 
 UPDATES: list[Attempt] = [
     (run([X], [], updates=[(X, X)]), TypeError, "SharedVariable, got x"),
+    (run([], [], updates=3), TypeError, "list of pairs"),
     (run([], [], updates=[V, V]), ValueError, "list of pairs"),
     (run([], [], updates=[(V, V, V)]), ValueError, "list of pairs"),
     (run([], [], updates=[(V, V), (V, V)]), ValueError, "two updates"),

@@ -1,4 +1,7 @@
-"""Modules of code written for Theano, imported for a while with `import theano` as symgraph."""
+"""What tests of Theano's documents and of code written for Theano share.
+
+Modules imported for a while with `import theano` as symgraph; comparisons of arrays.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 import symgraph
 from symgraph.theano_shim import FINDER, uninstall
@@ -27,6 +31,25 @@ def alias() -> Iterator[None]:
     finally:
         if outermost:
             uninstall()
+
+
+@pytest.fixture(autouse=True)
+def interpreted() -> Iterator[None]:
+    """For each test of a module that imports this: the alias, and kernels unjitted.
+
+    The zoo of ops crosses sizes and layouts with every target.
+    """
+    with alias(), symgraph.config.change_flags(target="python"):
+        yield
+
+
+def same(found: Any, expected: Any, **options: Any) -> None:
+    np.testing.assert_allclose(found, expected, **{"rtol": 1e-6, "atol": 1e-12, **options})
+
+
+def counted(*shape: int) -> Any:
+    """1.0, 2.0, ... in an array of `shape`."""
+    return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
 
 
 def imported(*names: str) -> list[Any]:

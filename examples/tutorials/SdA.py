@@ -173,7 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> Result:
         data=digits.SOURCE,
     )
     if len(chosen.corruption) != len(chosen.sizes):
-        raise SystemExit("SdA: give as many --corruption levels as --sizes")
+        raise SystemExit(
+            f"SdA: got {len(chosen.corruption)} levels of --corruption, {len(chosen.sizes)} --sizes"
+            "; expected as many of both. Cure: give --corruption a level for each size"
+        )
     return train_SdA(
         chosen.learning_rate, chosen.pretraining_epochs, chosen.pretraining_rate, chosen.epochs,
         chosen.batch_size, chosen.sizes, chosen.corruption, chosen.data,

@@ -46,9 +46,9 @@ class LogisticRegression:
     def errors(self, y: Any) -> Any:
         """The share of the minibatch that is classified wrongly."""
         if y.ndim != self.y_pred.ndim:
-            raise TypeError("labels and predictions differ in ndim", (y.type, self.y_pred.type))
+            raise TypeError(f"labels: got {y.type}; expected a vector. Cure: y = T.ivector()")
         if not y.dtype.startswith("int"):
-            raise NotImplementedError("labels must be integers")
+            raise TypeError(f"labels: got {y.type}; expected integers. Cure: T.cast(y, 'int32')")
         return T.mean(T.neq(self.y_pred, y))
 
 
@@ -110,7 +110,10 @@ def sgd_optimization_mnist(
 
 
 def predict(saved: str = "best_model.pkl", source: str = "auto") -> tuple[Any, Any]:
-    """What the pickled model takes the first ten test digits for, and what they are."""
+    """What the pickled model takes the first ten test digits for, and what they are.
+
+    Unpickling a model runs what the file says: use your own.
+    """
     with open(saved, "rb") as file:
         classifier = pickle.load(file)
     predict_model = theano.function(inputs=[classifier.input], outputs=classifier.y_pred)

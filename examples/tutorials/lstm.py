@@ -274,7 +274,9 @@ def train_lstm(
             model.use_noise.set_value(numpy_floatX(1.0))
             batch_costs.append(float(f_grad_shared(x, mask, y)))
             if not numpy.isfinite(batch_costs[-1]):
-                raise FloatingPointError(f"epoch {epoch}: the cost is {batch_costs[-1]}")
+                raise FloatingPointError(
+                    f"epoch {epoch}: the cost is {batch_costs[-1]}; learn more slowly"
+                )
             f_update(lrate)
             update += 1
             if update % valid_freq:
@@ -320,7 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> Result:
         data=("", "imdb.pkl of the tutorial; '' generates reviews"),
     )
     if chosen.optimizer not in OPTIMIZERS:
-        raise SystemExit(f"lstm: --optimizer is one of {' '.join(OPTIMIZERS)}")
+        known = " ".join(OPTIMIZERS)
+        raise SystemExit(f"lstm: --optimizer: got {chosen.optimizer}; expected one of {known}")
     if chosen.data:
         data, n_words = opinions.load(chosen.data, chosen.n_words, chosen.maxlen), chosen.n_words
     else:

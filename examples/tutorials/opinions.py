@@ -6,13 +6,11 @@ before it count for nothing. So the order of the words matters, not only which t
 
 from __future__ import annotations
 
-import gzip
-import pickle
 import random
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy
+import pickles
 
 GOOD = "great wonderful moving funny brilliant charming gripping superb fresh honest".split()
 BAD = "dull awful boring clumsy weak silly flat tedious stale false".split()
@@ -46,26 +44,25 @@ def load(path: str, n_words: int, maxlen: int, valid_portion: float = 0.05) -> t
     """The tutorial's imdb.pkl, gzipped or not: two pickles in a row, each of (reviews, labels).
 
     Words from `n_words` on become unknown; training reviews of `maxlen` words or more are left
-    out; a share of `valid_portion` of the rest validates. Unpickling runs what the file says: use
-    files that you trust.
+    out; a share of `valid_portion` of the rest validates. SystemExit for a file of another form.
     """
-    opened = gzip.open if path.endswith(".gz") else open
-    with opened(Path(path).expanduser(), "rb") as file:
-        train, test = (pickle.load(file, encoding="latin1") for _ in range(2))
 
     def known(part: tuple[list[list[int]], list[int]], limit: float) -> Set:
         kept = [(x, y) for x, y in zip(*part, strict=True) if len(x) < limit]
         reviews = [[1 if word >= n_words else word for word in x] for x, _ in kept]
         return Set(reviews, [y for _, y in kept])
 
-    whole = known(train, maxlen)
+    expected = "two pickles in a row, each (reviews as lists of words' numbers, labels)"
+    whole, test = pickles.load(
+        path, expected, lambda train, test: (known(train, maxlen), known(test, numpy.inf)), count=2
+    )
     order = numpy.random.RandomState(0).permutation(len(whole.x))
     cut = round(len(order) * (1 - valid_portion))
     parts = [
         Set([whole.x[i] for i in part], [whole.y[i] for i in part])
         for part in (order[:cut], order[cut:])
     ]
-    return parts[0], parts[1], known(test, numpy.inf)
+    return parts[0], parts[1], test
 
 
 def _review(rng: random.Random) -> tuple[list[int], int]:

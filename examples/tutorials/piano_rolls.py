@@ -6,11 +6,10 @@ root, the triad sounds in the middle, a melody walks over the notes of the chord
 
 from __future__ import annotations
 
-import gzip
-import pickle
-from pathlib import Path
+from typing import Any
 
 import numpy
+import pickles
 import theano
 
 LOWEST, PITCHES = 21, 88  # MIDI's number of the lowest key of a piano, and how many keys there are
@@ -29,18 +28,20 @@ def load(path: str) -> list[numpy.ndarray]:
 
     A pickle, gzipped or not, of a dictionary with a list of pieces under "train"; a piece is a list
     of steps, a step the MIDI numbers (21 to 108) of the notes that sound. MIDI files are not read.
-    Unpickling runs what the file says: use files that you trust.
+    SystemExit for a file of another form.
     """
-    opened = gzip.open if path.endswith(".gz") else open
-    with opened(Path(path).expanduser(), "rb") as file:
-        pieces = pickle.load(file, encoding="latin1")["train"]
-    rolls = []
-    for piece in pieces:
-        roll = numpy.zeros((len(piece), PITCHES), theano.config.floatX)
-        for step, notes in enumerate(piece):
-            roll[step, [int(note) - LOWEST for note in notes]] = 1
-        rolls.append(roll)
-    return rolls
+    expected = "{'train': pieces}, a piece a list of steps, a step the MIDI numbers 21 to 108"
+    return pickles.load(path, expected, lambda parts: [_roll(piece) for piece in parts["train"]])
+
+
+def _roll(piece: Any) -> numpy.ndarray:
+    roll = numpy.zeros((len(piece), PITCHES), theano.config.floatX)
+    for step, notes in enumerate(piece):
+        keys = [int(note) - LOWEST for note in notes]
+        if keys and min(keys) < 0:  # which would count from the other end
+            raise ValueError(f"the note {min(keys) + LOWEST} at step {step}")
+        roll[step, keys] = 1
+    return roll
 
 
 def _piece(rng: numpy.random.RandomState, steps: int) -> numpy.ndarray:

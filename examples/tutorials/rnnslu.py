@@ -29,11 +29,12 @@ from command import options, say
 from theano import tensor as T
 
 
-def contextwin(l: Sequence[int], win: int) -> list[list[int]]:  # noqa: E741
+def contextwin(words: Sequence[int], win: int) -> list[list[int]]:
     """For each word the `win` words around it, an odd number; -1 beyond the sentence's ends."""
-    assert win % 2 == 1 and win >= 1
-    padded = [-1] * (win // 2) + list(l) + [-1] * (win // 2)
-    return [padded[i : i + win] for i in range(len(l))]
+    if win < 1 or win % 2 == 0:
+        raise ValueError(f"window: got {win}; expected an odd number from 1. Cure: --window 7")
+    padded = [-1] * (win // 2) + list(words) + [-1] * (win // 2)
+    return [padded[i : i + win] for i in range(len(words))]
 
 
 def chunks(labels: Sequence[str]) -> set[tuple[int, int, str]]:

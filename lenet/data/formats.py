@@ -131,7 +131,7 @@ def read_pickle(path: Path) -> Arrays:
     """
     data = read_bytes(path)
     try:
-        parts = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        parts = ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # a damaged stream can make the unpickler raise anything
         raise DataError(
             path, f"{error or type(error).__name__}", "a pickle of plain arrays only", _REPLACE
@@ -266,7 +266,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(pickle.Unpickler):
     """Every global that a pickled numeric array names, and no other.
 
     Theano's data sets were pickled by Python 2 and an old NumPy, later copies by newer ones: the

@@ -94,7 +94,7 @@ class Arguments:
         except TypeError as error:
             named = f' with name "{self.name}"' if self.name else ""
             label = item.variable.name or item.name
-            kind = f"{type(value).__name__}"
+            kind = type(value).__name__
             if isinstance(value, np.ndarray):
                 kind = f"array of {value.dtype}, shape {value.shape}"
             raise TypeError(

@@ -53,6 +53,7 @@ VOCABULARY_FILES = (
     "special",
     "philox",
     "../ops/philox",
+    "slots",
     "walk",
     "rounds",
     "library/microkernel",

@@ -56,8 +56,7 @@ def is_rounding(bad: np.ndarray, expected: Any, found: Any, samples: Sequence[An
         for sample in samples:
             moved = np.abs(np.asarray(sample, "float64")[bad] - reference)
             spread = np.maximum(spread, np.where(np.isnan(moved), np.inf, moved))
-        same = np.isnan(reference) | np.isinf(reference)
-        spread[same] = 0  # what is not finite in all samples has not moved
+        spread[~np.isfinite(reference)] = 0  # what is not finite in all samples has not moved
         return bool(
             np.all(np.abs(np.asarray(found, "float64")[bad] - reference) <= MARGIN * spread)
         )

@@ -35,7 +35,6 @@ from symgraph.compile.oracle import (
     DebugModeError,
     InvalidValueError,
     Walk,
-    copied,
 )
 from symgraph.compile.pipeline import Compiled, assemble
 from symgraph.compile.request import Form
@@ -46,6 +45,7 @@ from symgraph.errors import explain
 from symgraph.graph import Apply, Constant, Variable, ancestors, graph_inputs, toposort
 from symgraph.rewrite import AnyRule, Rewriter, Table
 from symgraph.sharedvalue import SharedVariable
+from symgraph.testvalues import copied
 
 STABILISING = frozenset(("stability", "products", "crossentropy"))  # may make infinite finite
 

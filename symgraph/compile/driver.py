@@ -22,9 +22,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile import cache as kernels
-
-# The layout of walk.py's context, which cannot be imported here without importing Numba.
-_FINISHED, _THREADS, _POOL, _WORKERS, _COUNT, _TAKEN, _SLOTS = 6, 7, 8, 9, 10, 11, 15
+from symgraph.compile.slots import CONTEXT, COUNT, PARALLEL_FOR, TAKEN, THREADS, WORKERS
 
 Kernel = Callable[[Sequence[int], Sequence[int], int, int, int], None]
 
@@ -78,13 +76,13 @@ class Program:
         self._pointers = np.empty(self.threads * len(operands), np.int64)
         vectors = [steps, operands, self._pointers, sizes, bases, errors]
         addresses = [vector.ctypes.data for vector in vectors]
-        self._context = np.array(addresses + [0] * (_SLOTS - len(addresses)), np.int64)
-        self._context[_COUNT] = len(operands)
+        self._context = np.array(addresses + [0] * (CONTEXT - len(addresses)), np.int64)
+        self._context[COUNT] = len(operands)
         self._numbers = np.arange(self.threads, dtype=np.int64)
-        self._context[_THREADS] = 1
-        self._context[_WORKERS] = self._numbers.ctypes.data
+        self._context[THREADS] = 1
+        self._context[WORKERS] = self._numbers.ctypes.data
         self._taken = np.zeros(self.threads, np.int64)
-        self._context[_TAKEN] = self._taken.ctypes.data
+        self._context[TAKEN] = self._taken.ctypes.data
         self.place = self._context.ctypes.data
         self._walk = _entry()
         self.resized()
@@ -109,12 +107,12 @@ class Program:
         if not pool:
             return self._walk(self.place, first, last)
         with _pool.lock:
-            self._context[_THREADS] = min(threads, _pool.size)
-            self._context[_POOL] = pool
+            self._context[THREADS] = min(threads, _pool.size)
+            self._context[PARALLEL_FOR] = pool
             try:
                 return self._walk(self.place, first, last)
             finally:
-                self._context[_THREADS] = 1
+                self._context[THREADS] = 1
 
 
 def run(

@@ -85,11 +85,11 @@ def function(
 def _check_unused(ins: Sequence[In], request: Request, action: str) -> None:
     if action not in ("raise", "warn", "ignore"):
         raise ValueError(f"function: on_unused_input is raise, warn or ignore; got {action!r}")
+    if action == "ignore":
+        return
     for position, item in enumerate(ins):
         if request.inputs[position] in request.leaves or item.update is not None:
             continue
-        if action == "ignore":
-            break
         text = explain(
             "function",
             f"the provided input variable at index {position} is not part of the computational "

@@ -22,7 +22,8 @@ class In:
     call its value becomes that of the expression. `strict` refuses all but exact arrays.
 
     `mutable`, `borrow`, `implicit` and `autoname` are accepted as in Theano; arguments are never
-    modified.
+    modified. Raises TypeError for what is no variable, for a `value` that does not fit its type,
+    and for an `update` without a `value`.
     """
 
     def __init__(
@@ -59,7 +60,12 @@ class In:
             self.value = kind.filter(value, strict=strict, allow_downcast=allow_downcast)
         if update is not None:
             if value is None:
-                raise TypeError(f"In: the input {self} has an update and needs an initial value")
+                raise TypeError(
+                    explain("In", f"the input {self} has an update and needs an initial value",
+                            where=variable.created, got=f"update={update}, no value",
+                            expected=f"a value of {kind}",
+                            cure="give it: In(variable, value=..., update=...)")
+                )  # fmt: skip
             self.update = as_tensor_variable(update)
             self.state = value if isinstance(value, SharedVariable) else _state(self.value, kind)
 

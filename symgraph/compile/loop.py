@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from symgraph import expr as E
-from symgraph.compile import driver
+from symgraph.compile import driver, slots
 from symgraph.compile.inner import Inner, source_of
 from symgraph.compile.nest import Layout
 from symgraph.compile.steps import ERRORS, WORKSPACE, Step
@@ -50,7 +50,7 @@ class LoopTables:
     """A loop bound to concrete sizes: the record that compile/rounds.py reads, and its lists."""
 
     def __init__(self) -> None:
-        self.record = np.zeros(19, np.int64)
+        self.record = np.zeros(slots.RECORD, np.int64)
         self.lists: list[np.ndarray] = []
         self.native: driver.Program | None = None
         self.offsets: list[tuple[int, int]] = []  # of temporaries in the arena
@@ -63,7 +63,8 @@ class LoopTables:
         self.top = -(-bound.arena // ALIGN) * ALIGN
         self.nbytes = self.top + bound.workspace * workers
         assert self.native is not None, "an inner graph without results"
-        self.record[0], self.record[1] = self.native.place, len(self.native.steps)
+        self.record[slots.INNER] = self.native.place
+        self.record[slots.INNER_STEPS] = len(self.native.steps)
 
     def add(self, slot: int, rows: Sequence[tuple[int, ...]]) -> None:
         """Put a list into the record: its length at `slot`, then its address."""
@@ -73,7 +74,7 @@ class LoopTables:
 
     def run_in(self, program: driver.Program) -> None:
         """Take threads from the program that this loop is a step of."""
-        self.record[3] = program.place
+        self.record[slots.OUTER] = program.place
         program.parallel |= self.native is not None and self.native.parallel
 
 
@@ -125,13 +126,13 @@ class LoopStep(Step):
         shape = {v: tuple([value[e] for e in s]) for v, s in self.shapes.items()}
         self.latest = tables = LoopTables()
         record = tables.record
-        record[2] = max(value[rounds.times], 0)
-        record[15] = number[rounds.done] if rounds.done is not None else -1
-        record[16] = len(self.operands) - 1
-        record[17] = -1
+        record[slots.TIMES] = max(value[rounds.times], 0)
+        record[slots.DONE] = number[rounds.done] if rounds.done is not None else -1
+        record[slots.NOTES] = len(self.operands) - 1
+        record[slots.WHEN] = -1
         if rounds.when is not None:
-            record[17], record[18] = number[rounds.when[0]], rounds.when[1]
-        if record[2]:  # of no rounds nothing is asked, as of the branch that is not taken
+            record[slots.WHEN], record[slots.WANTED] = number[rounds.when[0]], rounds.when[1]
+        if record[slots.TIMES]:  # of no rounds nothing is asked, as of the branch that is not taken
             try:
                 bound = self._bind_inner(value, shape)
             except Exception as error:
@@ -140,12 +141,12 @@ class LoopStep(Step):
                 tables.refusal = error.with_traceback(None)
                 number_of = next(self.numbers)
                 self.refused[number_of] = tables
-                record[2] = -1 - number_of
+                record[slots.TIMES] = -1 - number_of
                 return [record.ctypes.data], 1, 1, 0
             tables.take(bound, self.binder.workers)
             if rounds.until:
-                record[14] = self.flag.ctypes.data
-                self.binder.bases[self.binder.base[self.inner.slots[-1]]] = record[14]
+                record[slots.UNTIL] = self.flag.ctypes.data
+                self.binder.bases[self.binder.base[self.inner.slots[-1]]] = record[slots.UNTIL]
         self._fill(tables, value, shape)
         return [record.ctypes.data], 1, 1, 0
 
@@ -205,14 +206,17 @@ class LoopStep(Step):
                 moving.append((base[variable], *pair, 0, 0))
         for place in rounds.goals:
             if isinstance(place, Carried):
-                count = prod(shape[place.start]) * size[place.start]
-                copies.append((number[place.end], number[place.start], count))
-                ends.append((number[place.end], number[self.spare[place.end]], count))
+                nbytes = prod(shape[place.start]) * size[place.start]
+                copies.append((number[place.end], number[place.start], nbytes))
+                ends.append((number[place.end], number[self.spare[place.end]], nbytes))
         for output, start in rounds.starts:
-            count = prod(shape[start]) * size[start]
-            copies.append((number[output], number[start], count))
-        for slot, rows in ((4, fixed), (6, copies), (8, moving), (10, ends), (12, rest)):
-            tables.add(slot, rows)
+            nbytes = prod(shape[start]) * size[start]
+            copies.append((number[output], number[start], nbytes))
+        tables.add(slots.FIXED, fixed)
+        tables.add(slots.COPIES, copies)
+        tables.add(slots.MOVING, moving)
+        tables.add(slots.ENDS, ends)
+        tables.add(slots.REST, rest)
 
     def _changed(self, goal: Place, got: tuple[int, ...], want: tuple[int, ...]) -> ShapeError:
         (node,) = self.nodes

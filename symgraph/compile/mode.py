@@ -78,7 +78,8 @@ class Mode:
         return self._but(required=self.required.union(tags))
 
     def clone(self, link_kwargs: Any = None, optimizer: Any = "", **kwargs: Any) -> Mode:
-        """An equal mode, or one with another optimizer. `link_kwargs` is accepted and unused."""
+        """An equal mode, or one with another optimizer. The other arguments are
+        accepted, and unused. ValueError for an unknown optimizer."""
         if optimizer != "":
             _check("optimizer", str(optimizer), OPTIMIZERS)
         return self._but(optimizer=self.optimizer if optimizer == "" else str(optimizer))
@@ -147,7 +148,7 @@ def _check(what: str, name: Any, known: tuple[str, ...]) -> None:
     if name not in known:
         raise ValueError(
             explain("Mode", f"{what} {name!r} is not known", expected=", ".join(known))
-        )  # fmt: skip
+        )
 
 
 FAST_RUN = Mode("cvm", "fast_run")

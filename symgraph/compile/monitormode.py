@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.nodewise import Thunk, Watch, WatchedMode
+from symgraph.errors import explain
 from symgraph.graph import Apply
 from symgraph.printing import debugprint
 
@@ -36,7 +37,10 @@ class MonitorMode(WatchedMode):
         linker: Any = None,
     ) -> None:
         if linker is not None:
-            raise ValueError(f"MonitorMode: it runs node by node and takes no linker: {linker!r}")
+            raise ValueError(
+                explain("MonitorMode", "it runs node by node and takes no linker", got=repr(linker),
+                        expected="None", cure="leave `linker` out")
+            )  # fmt: skip
         super().__init__(None, optimizer)
         self.pre_func, self.post_func = pre_func, post_func
 

@@ -45,7 +45,12 @@ class NanGuardMode(WatchedMode):
         self.inf_is_error = flags.inf_is_error if inf_is_error is None else inf_is_error
         self.big_is_error = flags.big_is_error if big_is_error is None else big_is_error
         if not (self.nan_is_error or self.inf_is_error or self.big_is_error):
-            raise ValueError("NanGuardMode: nothing is an error, so there is nothing to check")
+            raise ValueError(
+                explain("NanGuardMode", "nothing is an error, so there is nothing to check",
+                        got="nan_is_error, inf_is_error and big_is_error all False",
+                        expected="at least one that is True",
+                        cure="set one of them, or use another mode")
+            )  # fmt: skip
 
     def watch(self) -> Watch:
         return _Guard(self)

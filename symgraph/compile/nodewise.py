@@ -21,7 +21,7 @@ from symgraph.compile.pipeline import Compiled, assemble
 from symgraph.compile.request import Form
 from symgraph.compile.rules import rewrite_graph
 from symgraph.compile.steps import PythonStep, Step
-from symgraph.graph import Apply, Constant, Variable, toposort, tracing
+from symgraph.graph import Apply, Constant, Variable, reapply, toposort
 from symgraph.rewrite import Rewriter, Table
 from symgraph.sharedvalue import SharedVariable
 from symgraph.types import DISCRETE, TensorType
@@ -49,11 +49,9 @@ class NodeProgram:
         self.leaves = list(env)
         given = list(env.values())
         for below in [*toposort(node.inputs, stop_at=self.leaves), node]:
-            with tracing(below.trace):
-                outputs = [v.type.make_variable(v.name) for v in below.outputs]
-                Apply(below.op, [env.get(v, v) for v in below.inputs], outputs)
-            env.update(zip(below.outputs, outputs, strict=True))
-        compiled = assemble(given, outputs, [], [], options)
+            copy = reapply(below, [env.get(v, v) for v in below.inputs])
+            env.update(zip(below.outputs, copy.outputs, strict=True))
+        compiled = assemble(given, copy.outputs, [], [], options)
         self.steps, self.free = compiled.plan.steps, compiled.free
         self._call = CallPath(compiled.program, [In(v) for v in given], "list", trusted=True).call
 

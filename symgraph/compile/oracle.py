@@ -13,6 +13,7 @@ import numpy as np
 from symgraph.compile.comparison import rounded, same, shown
 from symgraph.errors import explain
 from symgraph.graph import Apply, Constant, Op, Variable, toposort
+from symgraph.testvalues import copied
 from symgraph.types import TensorType
 
 
@@ -140,7 +141,3 @@ def check_type(node: Apply, variable: Variable, value: Any) -> None:
                     got=f"{got.dtype} of shape {got.shape}", expected=str(kind),
                     cure="make output_types (or make_node) and the computation agree")
         )  # fmt: skip
-
-
-def copied(value: Any) -> Any:
-    return np.array(value) if isinstance(value, np.ndarray) else value

@@ -73,7 +73,7 @@ class ProfiledProgram(Program):
             for step in self.timed[start:stop]:
                 step.in_chain = True
         self.chains: dict[tuple[int, int], _Chain] = {}  # by first step and number of steps
-        self.bound_shares: Any = None
+        self.shares_for: Bound | None = None  # whose sizes the steps' shares are of
 
     def activate(self, key: Any, arrays: Sequence[Any]) -> Bound:
         start = perf_counter_ns()
@@ -96,9 +96,9 @@ class ProfiledProgram(Program):
         memory.update({what: max(size, memory.get(what, 0)) for what, size in now.items()})
 
     def run(self, bound: Bound, arrays: Sequence[Any]) -> None:
-        if self.bound_shares is not bound:
+        if self.shares_for is not bound:
             self._share_out([*arrays, *self.values])
-            self.bound_shares = bound
+            self.shares_for = bound
         super().run(bound, arrays)
 
     def _run_segment(self, segment: int, tables: Tables, bound: Bound) -> None:

@@ -22,6 +22,7 @@ from symgraph.compile.mode import Mode
 from symgraph.compile.pipeline import Compiled
 from symgraph.compile.profiled import NANO, ProfiledProgram, Timed
 from symgraph.configuration import config
+from symgraph.errors import explain
 from symgraph.graph import Apply, user_trace
 
 _at_exit: list[ProfileStats] = []
@@ -35,7 +36,8 @@ class ProfileStats:
     `kernel_compile_time` (the part of it that kernels took which were not in the cache),
     `steps`, `memory` (bytes, by what they are for), `message` (which function it is).
     `atexit_print`: with `config.profile` the tables are printed when Python ends, to
-    `config.profiling.destination`. Source: Theano, `theano.compile.ProfileStats`.
+    `config.profiling.destination`. The other arguments are accepted, and unused.
+    Source: Theano, `theano.compile.ProfileStats`.
     """
 
     def __init__(
@@ -186,7 +188,11 @@ def stats_for(profile: Any, name: str | None) -> ProfileStats | None:
         where = user_trace()
         profile = name or (f"{where.filename}:{where.lineno}" if where else "function")
     if not isinstance(profile, str):
-        raise TypeError(f"function: profile is True, False, a message or ProfileStats: {profile!r}")
+        raise TypeError(
+            explain("function", f"profile is no profile: {profile!r}", got=type(profile).__name__,
+                    expected="None, True, False, a message or ProfileStats",
+                    cure="profile=True")
+        )  # fmt: skip
     return ProfileStats(message=profile)
 
 

@@ -22,7 +22,7 @@ from symgraph.compile.host import compile_host
 from symgraph.compile.loop import KEPT, LoopStep
 from symgraph.compile.plan import Plan
 from symgraph.compile.steps import WORKSPACE, PythonStep, Step, dense_strides
-from symgraph.errors import explain
+from symgraph.errors import explain, in_round
 from symgraph.graph import Apply, Constant, Variable, is_tensor
 from symgraph.sharedvalue import SharedVariable
 from symgraph.types import DISCRETE
@@ -341,7 +341,7 @@ def fault(plan: Plan, position: int, errors: np.ndarray) -> Exception:
         return refusal.with_traceback(None)
     if isinstance(step, LoopStep):
         error = fault(step.inner.plan, size, step.binder.errors)
-        return type(error)(f"{error}\n  in round {index} of {step.nodes[0].op}")
+        return in_round(error, index, step.nodes[0].op)
     if code == 2:
         node = next((n for n in step.nodes if _divides(n)), step.nodes[0])
         return ZeroDivisionError(

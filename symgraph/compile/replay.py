@@ -15,7 +15,7 @@ import numpy as np
 from symgraph.graph import Apply, Constant, Variable, graph_inputs, toposort
 from symgraph.printing import debugprint
 from symgraph.sharedvalue import SharedVariable
-from symgraph.testvalues import check_sizes
+from symgraph.testvalues import check_sizes, copied
 
 
 def elaborate(
@@ -43,8 +43,7 @@ def _failing(outputs: Sequence[Variable], inputs: Mapping[Variable, Any]) -> Ite
         values = [_value(v, known) for v in node.inputs]
         try:
             check_sizes(node, values)
-            given = [np.array(v) if isinstance(v, np.ndarray) else v for v in values]
-            results = node.op.evaluate(node, *given)
+            results = node.op.evaluate(node, *map(copied, values))
         except Exception:
             yield from _about(node, values)
             return

@@ -46,7 +46,7 @@ class Request:
         no_default_updates: Any,
         strict: bool,
     ) -> None:
-        check_inputs(ins)
+        _check_inputs(ins)
         self.form, flat = _flatten(outputs)
         exprs = [o.variable if isinstance(o, Out) else _output(o) for o in flat]
         self.borrowed = [isinstance(o, Out) and o.borrow for o in flat]
@@ -121,7 +121,7 @@ class Request:
         return new
 
 
-def check_inputs(ins: Sequence[In]) -> None:
+def _check_inputs(ins: Sequence[In]) -> None:
     """TypeError for inputs that cannot be given values, UnusedInputError for one listed twice."""
     seen: set[Variable] = set()
     for item in ins:
@@ -150,6 +150,7 @@ def check_inputs(ins: Sequence[In]) -> None:
 
 
 def stand_in(item: In) -> Variable:
+    """The variable of the compiled graph for this input, as `Request.inputs` holds it."""
     if item.update is not None:
         return item.state  # type: ignore[no-any-return]
     variable = item.variable
@@ -171,7 +172,10 @@ def _check_missing(leaves: Iterable[Variable], inputs: Sequence[Variable]) -> No
 def _pairs(given: Any, what: str) -> list[tuple[Any, Any]]:
     if given is None:
         return []
-    items = list(given.items() if isinstance(given, Mapping) else given)
+    items = given.items() if isinstance(given, Mapping) else given
+    if not isinstance(items, Iterable):
+        raise TypeError(f"function: {what} is a dict, or a list of pairs; got {given!r}")
+    items = list(items)
     for item in items:
         if not isinstance(item, (list, tuple)) or len(item) != 2:
             raise ValueError(f"function: {what} is a dict, or a list of pairs; got {item!r} in it")

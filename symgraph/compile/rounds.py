@@ -1,7 +1,7 @@
 """Native code that walks a table of steps again and again. Imported only to compile it.
 
-`rounds` is called as a kernel is; sizes[0] is the address of its record, whose slots are named
-here. The record and the lists it points to are made when sizes are bound (loop.py).
+`rounds` is called as a kernel is; sizes[0] is the address of its record, whose slots slots.py
+names. The record and the lists it points to are made when sizes are bound (loop.py).
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -17,13 +17,31 @@ from numba.extending import intrinsic
 
 from symgraph.compile.helpers import helper
 from symgraph.compile.native import pointer_at
-
-# Slots of a program's context and of a record; driver.py and loop.py say what is in them.
-BASES, FINISHED, THREADS, PARALLEL_FOR = 4, 6, 7, 8
-(
-    INNER, STEPS, COUNT, OUTER, FIXED, FIXED_AT, COPIES, COPIES_AT, MOVING, MOVING_AT, ENDS,
-    ENDS_AT, REST, REST_AT, UNTIL, DONE, ERRORS, WHEN, WANTED,
-) = range(19)  # fmt: skip
+from symgraph.compile.slots import (
+    BASES,
+    COPIES,
+    COPIES_AT,
+    DONE,
+    ENDS,
+    ENDS_AT,
+    FINISHED,
+    FIXED,
+    FIXED_AT,
+    INNER,
+    INNER_STEPS,
+    MOVING,
+    MOVING_AT,
+    NOTES,
+    OUTER,
+    PARALLEL_FOR,
+    REST,
+    REST_AT,
+    THREADS,
+    TIMES,
+    UNTIL,
+    WANTED,
+    WHEN,
+)
 
 I64 = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()
@@ -56,13 +74,13 @@ def rounds(arrays, sizes, start, stop, worker):
     if record[WHEN] >= 0:
         if pointer_at(arrays[record[WHEN]], types.int8)[0] != record[WANTED]:
             return
-        if record[COUNT] < 0:
-            errors = pointer_at(arrays[record[ERRORS]], types.int64)
-            errors[0], errors[1] = 4, -1 - record[COUNT]
+        if record[TIMES] < 0:
+            errors = pointer_at(arrays[record[NOTES]], types.int64)
+            errors[0], errors[1] = 4, -1 - record[TIMES]
             return
     inner, outer = pointer_at(record[INNER], types.int64), pointer_at(record[OUTER], types.int64)
     bases = inner
-    if record[COUNT] > 0:
+    if record[TIMES] > 0:
         bases = pointer_at(inner[BASES], types.int64)
         inner[THREADS], inner[PARALLEL_FOR] = outer[THREADS], outer[PARALLEL_FOR]
         fixed = pointer_at(record[FIXED_AT], types.int64)
@@ -73,13 +91,13 @@ def rounds(arrays, sizes, start, stop, worker):
         copy_bytes(arrays[copies[3 * k]], arrays[copies[3 * k + 1]], copies[3 * k + 2])
     moving = pointer_at(record[MOVING_AT], types.int64)
     t = 0
-    while t < record[COUNT]:
+    while t < record[TIMES]:
         for k in range(record[MOVING]):  # base, operand of even rounds, of odd rounds, offset, step
             operand = moving[5 * k + 1 + t % 2]
             bases[moving[5 * k]] = arrays[operand] + moving[5 * k + 3] + t * moving[5 * k + 4]
-        walk_steps(inner, 0, record[STEPS])
-        if inner[FINISHED] != record[STEPS]:
-            errors = pointer_at(arrays[record[ERRORS]], types.int64)
+        walk_steps(inner, 0, record[INNER_STEPS])
+        if inner[FINISHED] != record[INNER_STEPS]:
+            errors = pointer_at(arrays[record[NOTES]], types.int64)
             errors[0], errors[1], errors[2] = 3, t, inner[FINISHED]
             return
         t += 1
@@ -92,7 +110,7 @@ def rounds(arrays, sizes, start, stop, worker):
     for k in range(record[REST]):  # operand, offset, step: the rows of rounds that did not come
         row = rest[3 * k + 2]
         row_bytes = pointer_at(arrays[rest[3 * k]] + rest[3 * k + 1] + t * row, types.int8)
-        for i in range((record[COUNT] - t) * row):
+        for i in range((record[TIMES] - t) * row):
             row_bytes[i] = 0
     if record[DONE] >= 0:
         pointer_at(arrays[record[DONE]], types.int64)[0] = t

@@ -47,8 +47,8 @@ class _Stepwise(Program):
         }
         values = [*compiled.outputs, *(value for _, value in compiled.updates)]
         slots = [*plain.output_slots, *(slot for _, slot in plain.update_slots)]
-        self.shown_by = dict(zip(slots, values, strict=True))  # what lies in each root
-        self.shown_by |= {v: v for v in compiled.plan.temporaries if v.owner is not None}
+        self.held_by = dict(zip(slots, values, strict=True))  # the variable in each root
+        self.held_by |= {v: v for v in compiled.plan.temporaries if v.owner is not None}
 
     def _run_segment(self, segment: int, tables: Tables, bound: Bound) -> None:
         first, last = self.plan.segments[segment]
@@ -62,7 +62,7 @@ class _Stepwise(Program):
                     self.fail(position)
                 done += 1
             for root in step.written():
-                variable = self.shown_by.get(root)
+                variable = self.held_by.get(root)
                 if variable is None or root not in bound.shapes or self.last[root] > position:
                     continue
                 shape = bound.shapes[root]

@@ -1,6 +1,6 @@
 """The native driver's own code: a walk over the table of steps. Imported only to compile it.
 
-`context` is one int64 vector per program (driver.Program): its slots are named here.
+`context` is one int64 vector per program (driver.Program): slots.py names its slots.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -19,18 +19,23 @@ from symgraph.compile import codegen
 from symgraph.compile.helpers import helper
 from symgraph.compile.native import PointerType, address, pointer_at
 from symgraph.compile.rounds import rounds
+from symgraph.compile.slots import (
+    BASES,
+    COUNT,
+    ERRORS,
+    FINISHED,
+    JOB,
+    OPERANDS,
+    PARALLEL_FOR,
+    POINTERS,
+    SIZES,
+    STEPS,
+    TAKEN,
+    THREADS,
+    WORKERS,
+)
 
-(
-    STEPS, OPERANDS, POINTERS, SIZES, BASES, ERRORS, FINISHED, THREADS, PARALLEL_FOR, WORKERS,
-    COUNT, TAKEN,
-) = range(12)  # fmt: skip
-"""Slots of `context`: six addresses, the result, threads allowed, the pool, the worker numbers, how
-many operands there are, and the address of how many chunks of each worker's part are taken."""
-JOB = 12
-"""First of three slots for what the threads share: the first step, how many steps, the chunks of
-each."""
 COLUMNS = 7
-SLOTS = JOB + 3
 
 I64 = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()

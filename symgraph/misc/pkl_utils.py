@@ -8,8 +8,8 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, count
 from typing import IO, Any
 
 import numpy as np
@@ -40,12 +40,18 @@ class PersistentNdarrayID:
 
     def __init__(self, zip_file: zipfile.ZipFile) -> None:
         self.zip_file = zip_file
-        self.count = 0
+        self.entries: set[str] = set()
+        self.numbers = count()
         self.seen: dict[int, tuple[str, Any]] = {}  # by id; the array is kept alive
 
     def name_of(self, array: np.ndarray) -> str:
         """The name of the entry for `array`, which has none yet."""
-        name, self.count = f"array_{self.count}", self.count + 1
+        return self.first_free(f"array_{k}" for k in self.numbers)
+
+    def first_free(self, names: Iterable[str]) -> str:
+        """The first of `names` that no entry has, which is taken from now on."""
+        name = next(name for name in names if name not in self.entries)
+        self.entries.add(name)
         return name
 
     def __call__(self, obj: Any) -> str | None:
@@ -62,9 +68,9 @@ class PersistentNdarrayID:
 class PersistentSharedVariableID(PersistentNdarrayID):
     """As `PersistentNdarrayID`, but values of shared variables are called as these are.
 
-    Further variables of one name w are w_2, w_3 and so on. Raises ValueError for a variable without
-    a name unless `allow_unnamed`, for a second one of a name unless `allow_duplicates`, and for the
-    name 'pkl'.
+    Further variables of one name w are w_2, w_3 and so on, less those that others have. Raises
+    ValueError for a variable without a name unless `allow_unnamed`, for a second one of a name
+    unless `allow_duplicates`, and for the name 'pkl'.
     """
 
     def __init__(
@@ -73,19 +79,17 @@ class PersistentSharedVariableID(PersistentNdarrayID):
         super().__init__(zip_file)
         self.allow_unnamed, self.allow_duplicates = allow_unnamed, allow_duplicates
         self.names: dict[int, SharedVariable] = {}  # by the id of the value
-        self.used: Counter[str] = Counter()
+        self.further: dict[str, Iterator[int]] = {}  # by name, the numbers of further variables
 
     def name_of(self, array: np.ndarray) -> str:
         variable = self.names.get(id(array))
         if variable is None:
             return super().name_of(array)
         name = str(variable.name)
-        self.used[name] += 1
-        if self.used[name] == 1:
-            return name
-        if not self.allow_duplicates:
+        if name in self.further and not self.allow_duplicates:
             raise _unfit(variable, f"multiple shared variables with the name {name!r} found")
-        return f"{name}_{self.used[name]}"
+        numbers = self.further.setdefault(name, count(2))
+        return self.first_free(chain([name], (f"{name}_{k}" for k in numbers)))
 
     def __call__(self, obj: Any) -> str | None:
         if isinstance(obj, SharedVariable):

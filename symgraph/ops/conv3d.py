@@ -21,7 +21,7 @@ from symgraph.ops.conv import (
     in_common_dtype,
     target,
 )
-from symgraph.ops.conv_shapes import axis_padding
+from symgraph.ops.conv_shapes import axis_padding, promised
 from symgraph.ops.conv_sizes import Hint, Mode, canonical_mode, declared, positive_numbers
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.shape import reshape
@@ -42,7 +42,8 @@ class _Convolution3d:
     """A 3-d convolution of these parameters: something to call, which builds the graph.
 
     Names and order are those of Theano's AbstractConv3d and its gradients. Errors as `conv2d`:
-    ValueError for parameters that are none, TypeError for operands that are not 5-d floats.
+    ValueError for parameters that are none, TypeError for operands that are not 5-d floats; but
+    AssertionError at the call for sizes that are not the declared ones.
     """
 
     imshp: Hint = None
@@ -60,15 +61,15 @@ class _Convolution3d:
         for name in ("imshp", "kshp"):
             object.__setattr__(self, name, declared(name, getattr(self, name), 5))
 
-    def _operands(self, *xs: Any) -> list[Any]:
-        for x in xs:
-            if x.ndim != 5:
-                raise TypeError(
-                    explain("conv3d", "an operand must be 5D tensor", got=describe((x,)),
-                            expected="(batch, channels, depth, rows, columns) for images, "
-                            "(filters, channels, depth, rows, columns) for filters")
-                )  # fmt: skip
-        return list(xs)
+    def _checked(self, x: Any, hint: Hint = None) -> Any:
+        """`x`, its declared sizes promised; TypeError unless it has 5 axes."""
+        if x.ndim != 5:
+            raise TypeError(
+                explain("conv3d", "an operand must be 5D tensor", got=describe((x,)),
+                        expected="(batch, channels, depth, rows, columns) for images, "
+                        "(filters, channels, depth, rows, columns) for filters")
+            )  # fmt: skip
+        return promised(x, hint)
 
     @property
     def _flat(self) -> dict[str, Any]:
@@ -116,9 +117,9 @@ class _Convolution3d:
         return shape_i(kernel, 2) if known is None else known
 
     def forward(self, image: Any, kernel: Any) -> Any:
-        image, kernel = self._operands(image, kernel)
-        images = self._images(image, self._depth(kernel))
-        out = conv2d(images, self._kernels(kernel), self._hint(self.imshp), self._hint(self.kshp),
+        x, w = self._checked(image, self.imshp), self._checked(kernel, self.kshp)
+        images = self._images(x, self._depth(w))
+        out = conv2d(images, self._kernels(w), self._hint(self.imshp), self._hint(self.kshp),
                      **self._flat)  # fmt: skip
         return self._unfolded(out, image, kernel.broadcastable[0])
 
@@ -131,7 +132,7 @@ class _Convolution3d:
 
     def by_inputs(self, kernel: Any, top: Any, size: Any) -> Any:
         """The gradient by the images, whose depth, rows and columns are `size`."""
-        kernel, top = self._operands(kernel, top)
+        kernel, top = self._checked(kernel, self.kshp), self._checked(top)
         depth = self._depth(kernel)
         wanted = (None, None, size[1], size[2])
         seen = conv2d_grad_wrt_inputs(self._errors(top), self._kernels(kernel), wanted,
@@ -147,7 +148,7 @@ class _Convolution3d:
 
     def by_weights(self, image: Any, top: Any, size: Any) -> Any:
         """The gradient by the filters, whose depth, rows and columns are `size`."""
-        image, top = self._operands(image, top)
+        image, top = self._checked(image, self.imshp), self._checked(top)
         depth = size[0]
         wanted = (None, None, size[1], size[2])
         out = conv2d_grad_wrt_weights(self._images(image, depth), self._errors(top), wanted,
@@ -195,7 +196,8 @@ def conv3d(
     """Convolution of images (b, c, d, h, w) with filters (o, c / num_groups, kd, kh, kw).
 
     The result is (b, o, od, oh, ow), of the images' dtype; sizes, border modes, declared shapes and
-    errors as for `conv2d`, with the depth as first axis of three.
+    errors as for `conv2d`, with the depth as first axis of three, but AssertionError at the call
+    for sizes that are not the declared ones.
     Source: Theano, tensor/nnet/abstract_conv, conv3d.
     """
     op = AbstractConv3d(input_shape, filter_shape, border_mode, subsample, filter_flip,  # type: ignore[arg-type]

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.errors import explain
-from symgraph.ops.conv_sizes import canonical_mode
+from symgraph.ops.conv_sizes import Hint, canonical_mode
+from symgraph.ops.shape import specify_shape
 from symgraph.ops.sizes import known_integer
+from symgraph.ops.structure import sizes_of
 from symgraph.variable import as_tensor_variable
 
 __all__ = [
     "axis_padding", "border_mode_to_pad", "check_conv_gradinputs_shape",
     "get_conv_gradinputs_shape", "get_conv_gradinputs_shape_1axis", "get_conv_gradweights_shape",
-    "get_conv_gradweights_shape_1axis", "get_conv_output_shape", "get_conv_shape_1axis",
+    "get_conv_gradweights_shape_1axis", "get_conv_output_shape", "get_conv_shape_1axis", "promised",
 ]  # fmt: skip
 
 
@@ -32,6 +34,14 @@ def axis_padding(mode: Any, reach: Any) -> tuple[Any, Any]:
                     "'half', n or (before, after), and border_mode must be >= 0")
         )  # fmt: skip
     return pair[0], pair[1]
+
+
+def promised(x: Any, hint: Hint) -> Any:
+    """`x`, whose sizes are those declared in `hint`; AssertionError at the call if not."""
+    if hint is None:
+        return x
+    sizes = [n if s is None else s for n, s in zip(sizes_of(x), hint, strict=True)]
+    return specify_shape(x, sizes)
 
 
 def _each(border_mode: Any, axes: int) -> Sequence[Any]:

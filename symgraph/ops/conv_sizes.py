@@ -90,11 +90,12 @@ def declared(name: str, shape: Any, entries: int = 4) -> Hint:
     """A declared shape: None, or `entries` ints and Nones; constants are read."""
     if shape is None:
         return None
+    who = "conv3d" if entries == 5 else "conv2d"  # (unshared filters have 6)
     if isinstance(shape, Constant):
         shape = shape.data.tolist()
     if not isinstance(shape, (tuple, list)):
         raise ValueError(
-            explain("conv2d", f"{name} is not a tuple", got=str(shape),
+            explain(who, f"{name} is not a tuple", got=str(shape),
                     expected=f"{entries} ints, constants or Nones",
                     cure="leave it away where sizes are symbolic")
         )  # fmt: skip
@@ -104,10 +105,10 @@ def declared(name: str, shape: Any, entries: int = 4) -> Hint:
             size = size.data.item()
         if size is not None and not (isinstance(size, (int, np.integer)) and size >= 0):
             raise ValueError(
-                explain("conv2d", f"{name}: {size!r} is not a size",
+                explain(who, f"{name}: {size!r} is not a size",
                         expected="ints, constants, or None for what is not known")
             )  # fmt: skip
         sizes.append(None if size is None else int(size))
     if len(sizes) != entries:
-        raise ValueError(explain("conv2d", f"{name} must have {entries} entries", got=repr(shape)))
+        raise ValueError(explain(who, f"{name} must have {entries} entries", got=repr(shape)))
     return tuple(sizes)

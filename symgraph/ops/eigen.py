@@ -25,8 +25,19 @@ from symgraph.variable import as_tensor_variable
 __all__ = ["Eig", "Eigh", "GeneralizedEigh", "eig", "eigh", "eigvalsh"]
 
 
+class _Eigensystem(Op):
+    """Ops whose results are eigenvalues and eigenvectors, of the shape of their first input."""
+
+    def output_types(self, a: Any, *b: Any) -> list[TensorType]:
+        return [TensorType(a.dtype, (False,)), TensorType(a.dtype, (False, False))]
+
+    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
+        shape = ctx.shape(node.inputs[0])
+        return [shape[:1], shape]
+
+
 @dataclass(frozen=True)
-class Eigh(OfMatrix):
+class Eigh(_Eigensystem, OfMatrix):
     """Eigenvalues, ascending, and eigenvectors (columns) of a symmetric matrix.
 
     Only the triangle `UPLO` ("L" or "U") is read, and only it has a gradient.
@@ -37,13 +48,6 @@ class Eigh(OfMatrix):
     def __post_init__(self) -> None:
         if self.UPLO not in ("L", "U"):
             raise ValueError(explain(self, "UPLO is 'L' or 'U'"))
-
-    def output_types(self, x: Any) -> list[TensorType]:
-        return [TensorType(x.dtype, (False,)), TensorType(x.dtype, (False, False))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        shape = ctx.shape(node.inputs[0])
-        return [shape[:1], shape]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         return typed(node, *np.linalg.eigh(inputs[0], self.UPLO))  # type: ignore[call-overload]
@@ -77,18 +81,11 @@ def in_triangle(g: Any, lower: bool) -> Any:
 
 
 @dataclass(frozen=True)
-class Eig(OfMatrix):
+class Eig(_Eigensystem, OfMatrix):
     """Eigenvalues and right eigenvectors (columns) of a square matrix, in LAPACK's order.
 
     ValueError at the call where they are complex. No gradient.
     """
-
-    def output_types(self, x: Any) -> list[TensorType]:
-        return [TensorType(x.dtype, (False,)), TensorType(x.dtype, (False, False))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        shape = ctx.shape(node.inputs[0])
-        return [shape[:1], shape]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         w, v = np.linalg.eig(inputs[0])
@@ -105,7 +102,7 @@ class Eig(OfMatrix):
 
 
 @dataclass(frozen=True)
-class GeneralizedEigh(Op):
+class GeneralizedEigh(_Eigensystem):
     """w, ascending, and v with a @ v = b @ v * w and v.T @ b @ v = 1: a symmetric, b positive.
 
     One triangle of each is read, and only it has a gradient.
@@ -119,13 +116,6 @@ class GeneralizedEigh(Op):
             raise TypeError(explain(self, "takes two matrices", got=describe(pair)))
         wide = precise(*(v.dtype for v in pair))
         return super().make_node(*(cast(v, wide) for v in pair))
-
-    def output_types(self, a: Any, b: Any) -> list[TensorType]:
-        return [TensorType(a.dtype, (False,)), TensorType(a.dtype, (False, False))]
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Shape | None]:
-        shape = ctx.shape(node.inputs[0])
-        return [shape[:1], shape]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         a, b = (v if self.lower else v.T for v in inputs)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph import expr as E
-from symgraph.errors import ShapeError, explain
+from symgraph.errors import PLAIN_ERRORS, explain
 from symgraph.expr import Check, Expr
 from symgraph.graph import (
     Apply,
@@ -29,8 +29,6 @@ from symgraph.types import DISCRETE, TensorType, Type
 
 Values = Callable[[int], Expr]
 """From a flat position to the host expression of an integer variable's element there."""
-
-_PLAIN_ERRORS = (AssertionError, IndexError, ShapeError, TypeError, ValueError, ZeroDivisionError)
 
 
 class InnerGraph:
@@ -125,7 +123,7 @@ class InnerGraph:
         for node, read in zip(self.nodes, reads, strict=True):
             try:
                 made = node.op.evaluate(node, *[values[k] for k in read])
-            except _PLAIN_ERRORS as error:
+            except PLAIN_ERRORS as error:
                 if node.trace is None or str(node.trace) in str(error):
                     raise
                 raise type(error)(explain(node.op, str(error), where=node.trace)) from error

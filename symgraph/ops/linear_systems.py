@@ -20,6 +20,7 @@ from symgraph.ops.alloc import tril, triu
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.decomposition import matrix_inverse, precise, typed
 from symgraph.ops.elementwise import cast
+from symgraph.ops.join import as_axis
 from symgraph.ops.linalg import dot, outer
 from symgraph.ops.shape import reshape
 from symgraph.ops.structure import product_of, sizes_of
@@ -183,7 +184,9 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Any:
     """The x with `tensordot(a, x, x.ndim) == b`: x has the last axes of `a`, b the first ones.
 
-    `axes` of `a` are moved to its end first. Source: Theano, nlinalg.tensorsolve; NumPy.
+    `axes` of `a` are moved to its end first. ValueError for axes that do not exist, and unless b
+    has fewer axes than a and, at the call, the sizes fit.
+    Source: Theano, nlinalg.tensorsolve; NumPy.
     """
     a, b = as_tensor_variable(a), as_tensor_variable(b)
     if b.ndim >= a.ndim:
@@ -191,7 +194,7 @@ def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Any:
             explain("tensorsolve", "the solution would have no axes", got=describe((a, b)))
         )
     if axes is not None:
-        last = [int(axis) % a.ndim for axis in axes]
+        last = [as_axis(axis, a.ndim, "tensorsolve") for axis in axes]
         a = dimshuffle(a, [*(k for k in range(a.ndim) if k not in last), *last])
     rest = sizes_of(a)[b.ndim :]
     flat = reshape(a, [product_of(sizes_of(b)), product_of(rest)])

@@ -100,7 +100,7 @@ def unravel_index(
     and at the call for positions outside. Source: Theano, extra_ops.unravel_index; NumPy. (Theano
     takes `order`, and ignores it.)
     """
-    _check_order(order)
+    _check_order("unravel_index", order)
     dims = as_tensor_variable(dims)
     if ndim is None:
         ndim = known_length(dims) if dims.ndim == 1 else 1
@@ -122,9 +122,11 @@ def ravel_multi_index(
     TypeError for coordinates that are no tuple or list, or no integers.
     Source: Theano, extra_ops.ravel_multi_index; NumPy.
     """
-    _check_order(order)
+    _check_order("ravel_multi_index", order)
     if mode not in ("raise", "wrap", "clip"):
-        raise ValueError(f"ravel_multi_index: mode is 'raise', 'wrap' or 'clip', got {mode!r}")
+        raise ValueError(
+            explain("ravel_multi_index", f"mode {mode!r}", expected="'raise', 'wrap' or 'clip'")
+        )
     if not isinstance(multi_index, (tuple, list)):
         raise TypeError(
             explain("ravel_multi_index", "multi_index must be a tuple or a list.",
@@ -136,6 +138,6 @@ def ravel_multi_index(
     return RavelMultiIndex(order, mode)(*indices, as_tensor_variable(dims))
 
 
-def _check_order(order: str) -> None:
+def _check_order(who: str, order: str) -> None:
     if order not in ("C", "F"):
-        raise ValueError(f"order is 'C' or 'F', got {order!r}")
+        raise ValueError(explain(who, f"order {order!r}", expected="'C' or 'F'"))

@@ -95,8 +95,16 @@ def neibs2images(
             explain("neibs2images", f"mode {mode!r}", expected="valid or ignore_borders")
         )
     x = as_tensor_variable(neibs)
-    rows, columns = as_sizes(neib_shape, "neibs2images", 2)
-    n, c, h, w = as_sizes(original_shape, "neibs2images", 4)
+    patch, whole = (
+        as_sizes(s, "neibs2images", k) for s, k in ((neib_shape, 2), (original_shape, 4))
+    )
+    if len(patch) != 2 or len(whole) != 4:
+        raise ValueError(
+            explain("neibs2images", "neib_shape has 2 entries, original_shape has 4",
+                    got=f"{neib_shape!r}, {original_shape!r}",
+                    expected="(rows, columns) and (batch, channels, rows, columns)")
+        )  # fmt: skip
+    (rows, columns), (n, c, h, w) = patch, whole
     grid = h // rows, w // columns
     x = reshape(x, [n, c, *grid, rows, columns])
     x = reshape(dimshuffle(x, (0, 1, 2, 4, 3, 5)), [n, c, grid[0] * rows, grid[1] * columns])

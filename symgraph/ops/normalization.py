@@ -63,8 +63,10 @@ def _prepare(
 def batch_normalization(
     inputs: Any, gamma: Any, beta: Any, mean: Any, std: Any, mode: str = "low_mem"
 ) -> Any:
-    """(inputs - mean) * gamma / std + beta, with broadcasting. `mode` is accepted and means
-    nothing: the whole is one kernel. Source: Theano, bn.batch_normalization.
+    """(inputs - mean) * gamma / std + beta, with broadcasting.
+
+    `mode` is "low_mem" or "high_mem" (else ValueError) and means nothing: the whole is one kernel.
+    Source: Theano, bn.batch_normalization.
     """
     if mode not in ("low_mem", "high_mem"):
         raise ValueError(

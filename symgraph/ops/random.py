@@ -72,6 +72,16 @@ def parameter(x: Any) -> Any:
     return undefined_grad(as_tensor_variable(x))
 
 
+def success_probability(p: Any, who: str) -> Any:
+    """The parameter `p`; ValueError for a constant of which a number is not in [0, 1]."""
+    given = as_tensor_variable(p)
+    if isinstance(given, Constant) and not ((given.data >= 0) & (given.data <= 1)).all():
+        raise ValueError(explain(who, "p < 0, p > 1 or p is NaN", got=f"p={given.data}",
+                                 expected="probabilities from 0 to 1",
+                                 cure="tensor.clip(p, 0, 1)"))  # fmt: skip
+    return parameter(given)
+
+
 def sample_sizes(
     size: Any, ndim: int | None, who: str, parameters: Sequence[Any] = ()
 ) -> tuple[list[Any], tuple[bool, ...]]:
@@ -92,7 +102,9 @@ def sample_sizes(
     if isinstance(size, (list, tuple)):
         if ndim is not None and ndim != len(size):
             raise ValueError(explain(who, "ndim should be equal to len(size)",
-                                     got=f"ndim={ndim}, size={tuple(size)}"))  # fmt: skip
+                                     got=f"ndim={ndim}, size={tuple(size)}",
+                                     expected=f"ndim={len(size)}",
+                                     cure="leave ndim out"))  # fmt: skip
         found = [
             _borrowed(k - len(size), parameters, who) if isinstance(n, int) and n == -1 else n
             for k, n in enumerate(size)
@@ -104,10 +116,15 @@ def sample_sizes(
         ones = [False] * len(sizes)
     known = [known_integer(n) for n in sizes]
     if any(n is not None and n < 0 for n in known):
-        raise ValueError(explain(who, "negative dimensions are not allowed", got=f"size={size}"))
+        raise ValueError(explain(who, "negative dimensions are not allowed", got=f"size={size}",
+                                 expected="sizes from 0",
+                                 cure="-1, in a list or tuple, is the size of a "
+                                 "parameter"))  # fmt: skip
     if rank > len(sizes):
         raise ValueError(explain(who, f"the sample has {len(sizes)} axes, fewer than its "
-                                 "parameters", got=describe(parameters)))  # fmt: skip
+                                 "parameters", got=describe(parameters),
+                                 expected=f"parameters of at most {len(sizes)} axes",
+                                 cure="a size for each axis of the parameters"))  # fmt: skip
     return sizes, tuple(ones)
 
 
@@ -116,7 +133,8 @@ def _borrowed(axis: int, parameters: Sequence[Any], who: str) -> Any:
     having = [p for p in parameters if p.ndim >= -axis]
     if not having:
         raise ValueError(explain(who, "a size of -1 is that of a parameter, and none reaches there",
-                                 got=describe(parameters)))  # fmt: skip
+                                 got=describe(parameters),
+                                 expected="a size from 0 there"))  # fmt: skip
     for p in having:
         if not p.broadcastable[axis]:
             return p.shape[p.ndim + axis]
@@ -154,12 +172,15 @@ class Draw(Op):
 
         def negative(*values: int) -> Exception:
             return ShapeError(explain(self, "negative dimensions are not allowed",
-                                      where=node.trace, got=f"size {values}"))  # fmt: skip
+                                      where=node.trace, got=f"size {values}",
+                                      expected="sizes from 0"))  # fmt: skip
 
         def misfit(*values: int) -> Exception:
             return ShapeError(explain(self, "this is no state of the generator", where=node.trace,
                                       got=f"{state} with {values[0]} columns",
-                                      expected=f"{want}"))  # fmt: skip
+                                      expected=f"{want}",
+                                      cure="give back what get_value gave, or call seed"
+                                      ))  # fmt: skip
 
         conditions = [E.compare("le", E.ZERO, n) for n in sizes if n is not at_least_zero(n)]
         return [

@@ -23,7 +23,15 @@ from symgraph.graph import Shape as Sizes
 from symgraph.ops.alloc import cast_known
 from symgraph.ops.core import describe
 from symgraph.ops.elementwise import cast, gt, le, sub, switch
-from symgraph.ops.random import Draw, affine, fitting, parameter, range_of, sample_sizes
+from symgraph.ops.random import (
+    Draw,
+    affine,
+    fitting,
+    parameter,
+    range_of,
+    sample_sizes,
+    success_probability,
+)
 from symgraph.ops.structure import as_size, shape_i
 from symgraph.random_state import STATE, WORDS, pack, unpack
 from symgraph.types import TensorType, check_dtype, upcast
@@ -32,14 +40,16 @@ from symgraph.variable import as_tensor_variable, constant
 # ---- the ops -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MersenneDraw(Draw):
-    """Numbers of `distribution`: "uniform" in [0, 1), or "normal", standard. float64."""
+class TwisterDraw(Draw):
+    """Base of draws from a RandomState: the next state, and the sample."""
 
-    distribution: str
-
-    def output_types(self, state: Any, *sizes: Any) -> list[TensorType]:
-        _check_state(self, state)
+    def output_types(self, state: Any, *inputs: Any) -> list[TensorType]:
+        if state.type != STATE:
+            raise TypeError(
+                explain(self, "the first input is no random state", got=describe([state]),
+                        expected="shared(numpy.random.RandomState(seed)), or what a draw gave",
+                        cure="RandomStreams(seed) makes states by itself")
+            )  # fmt: skip
         return [STATE, TensorType(self.dtype, self.broadcastable)]
 
     def state_size(self) -> int:
@@ -47,6 +57,13 @@ class MersenneDraw(Draw):
 
     def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
         return [(E.const(WORDS),), self.shape(node, ctx)]
+
+
+@dataclass(frozen=True)
+class MersenneDraw(TwisterDraw):
+    """Numbers of `distribution`: "uniform" in [0, 1), or "normal", standard. float64."""
+
+    distribution: str
 
     def lowering(self, node: Apply, ctx: Context) -> LibraryCall:
         count = E.product(self.shape(node, ctx))
@@ -64,7 +81,7 @@ class MersenneDraw(Draw):
 
 
 @dataclass(frozen=True)
-class RandomFunction(Draw):
+class RandomFunction(TwisterDraw):
     """A sample that NumPy draws, by the function `fn` of `DRAWN`.
 
     Inputs are a state, the sizes, and the arguments of `fn`; with `added`, the last of the sizes is
@@ -73,16 +90,6 @@ class RandomFunction(Draw):
 
     fn: str
     added: bool = False
-
-    def output_types(self, state: Any, *inputs: Any) -> list[TensorType]:
-        _check_state(self, state)
-        return [STATE, TensorType(self.dtype, self.broadcastable)]
-
-    def state_size(self) -> int:
-        return WORDS
-
-    def infer_shape(self, node: Apply, ctx: Context) -> Sequence[Sizes | None]:
-        return [(E.const(WORDS),), self.shape(node, ctx)]
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         rank = len(self.broadcastable)
@@ -98,15 +105,6 @@ class RandomFunction(Draw):
 
     def __str__(self) -> str:
         return f"RandomFunction{{{self.fn}}}"
-
-
-def _check_state(op: Any, state: Any) -> None:
-    if state.type != STATE:
-        raise TypeError(
-            explain(op, "the first input is no random state", got=describe([state]),
-                    expected="shared(numpy.random.RandomState(seed)), or what a draw gave",
-                    cure="RandomStreams(seed) makes states by itself")
-        )  # fmt: skip
 
 
 # ---- what NumPy draws ----------------------------------------------------------------------------
@@ -224,15 +222,12 @@ def binomial(
     For the number 1 as `n`, a uniform number is compared with `p`: NumPy's outcome but for a chance
     of 2**-52 (it takes the number 1 - p through a logarithm), and a symbolic `p` outside [0, 1]
     counts as the nearer bound, NaN as 0. Else NumPy draws, and raises ValueError for such a `p`.
-    `prob` is the old name of `p`.
+    ValueError at once for a constant one. `prob` is the old name of `p`.
     """
     if prob is not None:
         warnings.warn("binomial: prob is called p now", DeprecationWarning, stacklevel=2)
         p = prob
-    n, p = as_tensor_variable(n), parameter(p)
-    source = p.owner.inputs[0]
-    if isinstance(source, Constant) and not ((source.data >= 0) & (source.data <= 1)).all():
-        raise ValueError(explain("binomial", "p < 0, p > 1 or p is NaN", got=str(source.data)))
+    n, p = as_tensor_variable(n), success_probability(p, "binomial")
     sizes, _ = sample_sizes(size, ndim, "binomial", [n, p])
     pattern = (False,) * len(sizes)
     if isinstance(n, Constant) and n.data.size == 1 and n.data.item() == 1:

@@ -114,7 +114,8 @@ class MRGUniform(Draw):
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         state, *sizes = inputs
         if state.shape[1:] != (6,) or not len(state):
-            raise ShapeError(explain(self, "these are no states", got=f"shape {state.shape}"))
+            raise ShapeError(explain(self, "these are no states", got=f"shape {state.shape}",
+                                     expected="(streams, 6), one stream at least"))  # fmt: skip
         shape = tuple(int(n) for n in sizes)
         count, streams = int(np.prod(shape, dtype="int64")), len(state)
         after, sample = state.copy(), np.zeros(count, self.dtype)

@@ -88,7 +88,8 @@ def key_of(seed: int, stream: int) -> int:
     own that do not follow one another.
     """
     if not -(2**63) <= seed < 2**64:
-        raise ValueError(explain("RandomStreams", "the seed has more than 64 bits", got=str(seed)))
+        raise ValueError(explain("RandomStreams", "the seed has more than 64 bits", got=str(seed),
+                                 expected="-2**63 to 2**64 - 1", cure="seed % 2**64"))  # fmt: skip
     signed = np.array([seed % 2**64], "uint64").view("int64")
     with np.errstate(over="ignore"):
         low, high, *_ = philox.words(signed, np.array([-1]), np.array([stream]))

@@ -5,7 +5,7 @@ Source of names and semantics: Theano, sandbox/multinomial.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ from symgraph.ops.random import fitting, parameter
 from symgraph.ops.reduce import sum as sum_of
 from symgraph.ops.shape import shape_padleft, shape_padright
 from symgraph.ops.sizes import checks_of
-from symgraph.ops.sort import argsort, cumsum
-from symgraph.ops.structure import shape_i
+from symgraph.ops.sort import PermuteAlong, argsort, cumsum
+from symgraph.ops.structure import shape_i, sizes_of
 from symgraph.types import DISCRETE, TensorType
 from symgraph.variable import as_tensor_variable
 
@@ -83,13 +83,29 @@ def first(x: Any, count: Any) -> Any:
     return x[(*(slice(None),) * (x.ndim - 1), arange(count))]
 
 
+def shuffled_rows(x: Any, permutation: Callable[[Any, Any], Any]) -> Any:
+    """`x` with the elements along its last axis in the orders that `permutation(sizes, n)` draws,
+    which the result's `permutation` keeps; TypeError for a scalar."""
+    x = as_tensor_variable(x)
+    if not x.ndim:
+        raise TypeError(explain("shuffle_row_elements", "takes at least a vector",
+                                got=describe([x])))  # fmt: skip
+    *rows, last = sizes_of(x)
+    order = permutation(tuple(rows), last)
+    shuffled = PermuteAlong(x.ndim - 1)(x, order)
+    shuffled.permutation = order
+    return shuffled
+
+
 def probabilities(p: Any, who: str) -> Any:
     """Given probabilities as a variable of at least one axis, by which there is no gradient."""
     if p is None:
-        raise TypeError(explain(who, "the probabilities are missing"))
+        raise TypeError(explain(who, "the probabilities are missing", got="None",
+                                expected="(..., classes) probabilities"))  # fmt: skip
     p = parameter(p)
     if not p.ndim:
-        raise ValueError(explain(who, "one probability for each class", got=describe([p])))
+        raise ValueError(explain(who, "one probability for each class", got=describe([p]),
+                                 expected="a vector at least"))  # fmt: skip
     return p
 
 

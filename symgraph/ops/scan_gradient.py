@@ -109,8 +109,8 @@ class _Backward:
                 self.reached |= self.connected.carries[k]
             taps = enumerate(self.inner.states)
             states |= {k for k, xs in taps if _is_float(xs[0]) and self._is_reached(*xs)}
-            kept = enumerate(self.inner.carries)
-            carries |= {k for k, x in kept if _is_float(x) and self._is_reached(x)}
+            passed = enumerate(self.inner.carries)
+            carries |= {k for k, x in passed if _is_float(x) and self._is_reached(x)}
         links = []
         for k in sorted(states):
             outer = self.outer.states[k]
@@ -276,14 +276,14 @@ class _Backward:
                 changing.update(node.outputs)
         return changing
 
-    def _twin(self, kept: list[Variable]) -> list[Any]:
+    def _twin(self, wanted: list[Variable]) -> list[Any]:
         """The values of inner variables over time, from the same scan with them as outputs."""
-        if not kept:
+        if not wanted:
             return []
         new, op = self.new, self.op
-        results = [*new.states, *new.mapped, *kept, *new.carries, *new.until]
+        results = [*new.states, *new.mapped, *wanted, *new.carries, *new.until]
         graph = InnerGraph(op.inner.inputs, results)
-        twin = replace(op, inner=graph, mapped=op.mapped + len(kept))
+        twin = replace(op, inner=graph, mapped=op.mapped + len(wanted))
         return twin.results(twin.make_node(*self.inputs).outputs).mapped[op.mapped :]
 
     def _is_exact(self, sequence: Any) -> bool:
@@ -313,15 +313,9 @@ class _Backward:
             rows = self.by_element.get(x)
             terms.append(found[x] if rows is None else self._placed(outer, rows))
         terms += [self._by_initial(k, found) for k in range(len(self.op.taps))]
-        for x, outer in zip(self.inner.carries, self.outer.carries, strict=True):
-            terms.append(self._of_integer(outer, x) or self.sent.get(x, found.get(x)))
+        terms += [self.sent.get(x, found.get(x)) for x in self.inner.carries]
         terms += [self.sums.get(x, found[x]) for x in self.inner.fixed]
         return [DisconnectedType()() if term is None else term for term in terms]
-
-    def _of_integer(self, outer: Any, *inner: Any) -> Any:
-        """The gradient by what holds integers from step to step."""
-        is_connected = outer.dtype not in FLOATS and self._is_reached(*inner)
-        return outer.zeros_like("floatX") if is_connected else None
 
     def _placed(self, sequence: Any, rows: Any) -> Any:
         """The gradient by a whole sequence: nothing comes to elements that no step went back to."""
@@ -350,9 +344,7 @@ class _Backward:
             else:
                 base = zeros_like(outer) if total is None else total
                 total = inc_subtensor(base[depth - shape_i(rows, 0) :], rows)
-        if total is None:
-            return self._of_integer(outer, *taps)
-        return rebroadcast(total, outer.broadcastable)
+        return None if total is None else rebroadcast(total, outer.broadcastable)
 
 
 def _arriving(new: Sequence[Any], gradients: Sequence[Any]) -> list[int]:

@@ -50,16 +50,18 @@ class Sums:
         self.products: dict[Variable, list[Product]] = {}
         self.rest: dict[Variable, Any] = {}
         for x, term in terms.items():
-            parts = {part: _product(part) for part in _summands(term)}
-            found = {
-                part: p
-                for part, p in parts.items()
-                if p is not None and not _is_still(p.left, still) and not _is_still(p.right, still)
-            }
-            self.products[x] = list(found.values())
-            rest = [part for part in parts if part not in found]
+            found: list[Product] = []
+            rest: list[Variable] = []
+            for part in _summands(term):  # one may be there twice
+                p = _product(part)
+                if p is None or _is_still(p.left, still) or _is_still(p.right, still):
+                    rest.append(part)
+                else:
+                    found.append(p)
+            self.products[x] = found
             if rest:
-                self.rest[x] = add(*rest) if found and len(rest) > 1 else rest[0] if found else term
+                whole = add(*rest) if len(rest) > 1 else rest[0]
+                self.rest[x] = whole if found else term
 
     @property
     def factors(self) -> list[Variable]:

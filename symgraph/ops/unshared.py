@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.errors import explain
-from symgraph.ops.conv_shapes import axis_padding
+from symgraph.ops.conv_shapes import axis_padding, promised
 from symgraph.ops.conv_sizes import canonical_mode, declared, positive_numbers
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.linalg import Dot
@@ -46,10 +46,7 @@ class Unshared:
                         got=describe((x,)), expected="images (batch, channels, rows, columns), "
                         "filters (filters, output rows, output columns, channels, rows, columns)")
             )  # fmt: skip
-        if hint is None:
-            return x
-        known = [n if s is None else s for n, s in zip(sizes_of(x), hint, strict=True)]
-        return specify_shape(x, known)
+        return promised(x, hint)
 
     def _pads(self, kernel: Sequence[Any]) -> Any:
         mode = self.border_mode

@@ -35,9 +35,9 @@ from symgraph.ops.random import (
     TRUNCATED_DEVIATION,
     affine,
     fitting,
-    parameter,
     range_of,
     sample_sizes,
+    success_probability,
 )
 from symgraph.ops.random_philox import PhiloxDraw, following, key_of
 from symgraph.ops.random_samples import (
@@ -47,9 +47,10 @@ from symgraph.ops.random_samples import (
     first,
     multinomial_counts,
     probabilities,
+    shuffled_rows,
     trials,
 )
-from symgraph.ops.sort import PermuteAlong, argsort
+from symgraph.ops.sort import argsort
 from symgraph.ops.structure import as_size, shape_i, sizes_of
 from symgraph.sharedvalue import shared
 from symgraph.types import DISCRETE, FLOATS, check_dtype, upcast
@@ -89,7 +90,8 @@ class RandomStreams:
         """A sample of a new stream: uniform in [0, 1), or standard normal."""
         if dtype not in FLOATS:
             raise TypeError(explain("RandomStreams", f"{distribution} numbers are floats",
-                                    got=f"dtype {dtype}"))  # fmt: skip
+                                    got=f"dtype {dtype}", expected=", ".join(sorted(FLOATS)),
+                                    cure="random_integers, or cast the sample"))  # fmt: skip
         state = shared(np.array([key_of(self.default_instance_seed, len(self.state_updates)), 0]))
         state.tag.is_rng = True
         new = state.default_update = following(state)
@@ -125,7 +127,9 @@ class RandomStreams:
 
         `size`: ints and scalars, or an integer vector (`ndim` long), by default what `low` and
         `high` broadcast to. `dtype`: by default the upcast of floatX and theirs. Differentiable by
-        `low` and `high`.
+        `low` and `high`. Raises TypeError (a dtype that is no float, what is no size), ValueError
+        (a negative size, fewer axes than the parameters have), NotImplementedError (parameters that
+        do not fit a size of 1).
         """
         low = as_tensor_variable(low)
         return self._located("uniform", size, low, range_of(low, high), ndim, dtype)
@@ -156,12 +160,13 @@ class RandomStreams:
         """How many of `n` trials (an int from 1) succeed with probability `p` each, as `dtype`.
 
         `size` by default that of `p`. Each trial compares a uniform number in floatX with `p`, so
-        `n` is best small. No gradient by `p`.
+        `n` is best small. No gradient by `p`. Raises ValueError for another `n`, and for a constant
+        `p` outside [0, 1]; a symbolic one counts as the nearer bound, NaN as 0.
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(explain("binomial", "the number of trials", got=f"n={n}",
                                      expected="an int from 1"))  # fmt: skip
-        p = parameter(p)
+        p = success_probability(p, "binomial")
         sizes, pattern = sample_sizes(size, ndim, "binomial", [p])
         dtype = check_dtype(dtype)
         if n == 1:
@@ -197,9 +202,11 @@ class RandomStreams:
         """
         items: Any = None if a is None else as_tensor_variable(a)
         if items is not None and items.ndim > 1:
-            raise ValueError(explain("choice", "a is a number or a vector", got=describe([items])))
+            raise ValueError(explain("choice", "a is a number or a vector", got=describe([items]),
+                                     cure="draw the indices, and take rows by them"))  # fmt: skip
         if p is None and items is None:
-            raise TypeError(explain("choice", "neither a nor p says what to choose from"))
+            raise TypeError(explain("choice", "neither a nor p says what to choose from",
+                                    cure="a=10 for the numbers below 10"))  # fmt: skip
         sizes, _ = sample_sizes(size, ndim, "choice")
         pvals = None if p is None else probabilities(p, "choice")
         batch = [] if pvals is None else list(sizes_of(pvals))[:-1]
@@ -209,7 +216,8 @@ class RandomStreams:
             drawn = self._uniform([*batch, _count(items, pvals)])
         else:
             raise ValueError(explain("choice", "without replacement, size is one number",
-                                     got=f"size={size}"))  # fmt: skip
+                                     got=f"size={size}", expected="an int or an int scalar",
+                                     cure="choice(n, ...).reshape(size)"))  # fmt: skip
         if pvals is not None and replace:
             index = classes(pvals, drawn)
         elif pvals is not None:
@@ -225,10 +233,12 @@ class RandomStreams:
         self, size: Any = None, low: Any = 0, high: Any = 1, ndim: int | None = None,
         dtype: str = "int64", nstreams: Any = None,
     ) -> Any:  # fmt: skip
-        """Integers from `low` to `high`, both inclusive, equally likely up to ranges of 2**52."""
+        """Integers from `low` to `high`, both inclusive, equally likely up to ranges of 2**52, as
+        `dtype`; `size` as for `uniform`. TypeError for bounds that are no integers."""
         low, high = as_tensor_variable(low), as_tensor_variable(high)
         if low.dtype not in DISCRETE or high.dtype not in DISCRETE:
-            raise TypeError(explain("random_integers", "takes integers", got=describe([low, high])))
+            raise TypeError(explain("random_integers", "takes integers", got=describe([low, high]),
+                                    cure="uniform draws floats"))  # fmt: skip
         sizes, pattern = sample_sizes(size, ndim, "random_integers", [low, high])
         drawn = self._draw("uniform", sizes, pattern, "float64")
         low = cast(low, "int64")
@@ -239,7 +249,7 @@ class RandomStreams:
         self, size: Any = (), n: Any = 1, ndim: int | None = None, dtype: str = "int64"
     ) -> Any:
         """Permutations of the numbers from 0 to below `n`: (*size, n), as `dtype`."""
-        sizes, _ = sample_sizes(size or (), ndim, "permutation")
+        sizes, _ = sample_sizes(() if size is None else size, ndim, "permutation")
         drawn = self._draw("uniform", [*sizes, as_size(n, "permutation")],
                            [False] * (len(sizes) + 1), "float64")  # fmt: skip
         return _from(drawn, cast(argsort(drawn), dtype))
@@ -249,22 +259,16 @@ class RandomStreams:
 
         The result's `permutation` says how. Differentiable.
         """
-        x = as_tensor_variable(input)
-        if not x.ndim:
-            raise TypeError(explain("shuffle_row_elements", "takes at least a vector",
-                                    got=describe([x])))  # fmt: skip
-        *rows, last = sizes_of(x)
-        order = self.permutation(rows, last)
-        shuffled = PermuteAlong(x.ndim - 1)(x, order)
-        shuffled.permutation = order
-        return _from(order, shuffled)
+        shuffled = shuffled_rows(input, self.permutation)
+        return _from(shuffled.permutation, shuffled)
 
 
 def _checked(seed: Any) -> int:
     if seed is None:
         return int.from_bytes(os.urandom(8), "little")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(explain("RandomStreams", "the seed is no integer", got=repr(seed)))
+        raise TypeError(explain("RandomStreams", "the seed is no integer", got=repr(seed),
+                                expected="an int of at most 64 bits, or None"))  # fmt: skip
     key_of(int(seed), 0)  # ValueError for one of more than 64 bits
     return int(seed)
 

@@ -12,13 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from symgraph.errors import explain
 from symgraph.ops import random_mersenne
-from symgraph.ops.core import describe
-from symgraph.ops.sort import PermuteAlong
-from symgraph.ops.structure import sizes_of
+from symgraph.ops.random_samples import shuffled_rows
 from symgraph.random_state import RandomStateSharedVariable, shared_state
-from symgraph.variable import as_tensor_variable
 
 __all__ = ["RandomStateSharedVariable", "RandomStreams"]
 
@@ -125,15 +121,7 @@ class RandomStreams:
 
         The result's `permutation` is the sample that says how. Differentiable.
         """
-        x = as_tensor_variable(input)
-        if not x.ndim:
-            raise TypeError(explain("shuffle_row_elements", "takes at least a vector",
-                                    got=describe([x])))  # fmt: skip
-        *rows, last = sizes_of(x)
-        order = self.permutation(tuple(rows), last)
-        shuffled = PermuteAlong(x.ndim - 1)(x, order)
-        shuffled.permutation = order
-        return shuffled
+        return shuffled_rows(input, self.permutation)
 
 
 def _next_state(source: np.random.RandomState) -> np.random.RandomState:

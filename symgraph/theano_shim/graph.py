@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from symgraph.graph import Apply, Constant, Variable, clone_replace, toposort, tracing
+from symgraph.graph import Apply, Constant, Variable, clone_replace, reapply, toposort
 from symgraph.types import Type
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _search(outputs: Iterable[Variable], stop_at: Collection[Variable], siblings: bool) -> Any:
+def _search(
+    outputs: Iterable[Variable], stop_at: Collection[Variable], siblings: bool
+) -> list[Variable]:
     found: dict[Variable, None] = {}
     stop = set(stop_at)
     stack = list(outputs)
@@ -38,7 +40,7 @@ def ancestors(
     variable_list: Iterable[Variable], blockers: Collection[Variable] | None = None
 ) -> list[Variable]:
     """What `variable_list` depends on, itself included; nothing above `blockers`."""
-    return _search(variable_list, blockers or (), siblings=False)  # type: ignore[no-any-return]
+    return _search(variable_list, blockers or (), siblings=False)
 
 
 def inputs(
@@ -111,9 +113,7 @@ def clone_get_equiv(
     for variable in orphans(inputs, outputs):
         table[variable] = variable.clone() if copy_orphans else variable
     for node in toposort(outputs, stop_at=set(inputs)):
-        with tracing(node.trace):
-            copies = [v.type.make_variable(v.name) for v in node.outputs]
-            table[node] = Apply(node.op, [table[v] for v in node.inputs], copies)
+        table[node] = reapply(node, [table[v] for v in node.inputs])
         for old, new in zip(node.outputs, table[node].outputs, strict=True):
             table.setdefault(old, new)
     return table

@@ -127,11 +127,8 @@ theano.tensor  symgraph.ops.join        Join
 theano.tensor  symgraph.ops.gather      AdvancedSubtensor AdvancedIncSubtensor Nonzero
 theano.tensor  symgraph.ops.index       Subtensor IncSubtensor
 theano.tensor  symgraph.ops.structure   Reshape Rebroadcast Shape SpecifyShape
-theano.tensor.nlinalg symgraph.ops.decomposition MatrixInverse Det SVD MatrixPinv=PseudoInverse
 theano.tensor.opt     symgraph.ops.assertion  Assert assert_op
 theano.raise_op       symgraph.ops.assertion  Raise
-theano.tensor.type    symgraph.types          TensorType
-theano.tensor.var     symgraph.variable       TensorVariable TensorConstant
 theano.tensor.var     symgraph.sharedvalue    TensorSharedVariable
 theano.tensor.elemwise symgraph.ops.core      Elemwise DimShuffle
 theano.tensor.elemwise symgraph.ops.reduce    CAReduce=Reduce Sum=Reduce

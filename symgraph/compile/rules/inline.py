@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from symgraph.graph import Apply, Variable, toposort, tracing
+from symgraph.graph import Variable, reapply, toposort
 from symgraph.op_from_graph import OpFromGraph
 
 
@@ -23,8 +23,6 @@ def inline_graphs(outputs: Sequence[Variable]) -> list[Variable]:
             elif all(a is b for a, b in zip(node.inputs, inputs, strict=True)):
                 continue
             else:
-                with tracing(node.trace):
-                    new = [v.type.make_variable(v.name) for v in node.outputs]
-                    Apply(node.op, inputs, new)
+                new = reapply(node, inputs).outputs
             env.update(zip(node.outputs, new, strict=True))
         outputs = [env.get(v, v) for v in outputs]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from symgraph.graph import Apply, Constant, Variable, is_tensor, toposort, tracing
+from symgraph.graph import Apply, Constant, Variable, is_tensor, reapply, toposort, tracing
 from symgraph.ops.choice import Choice, IfElse
 from symgraph.ops.inner import InnerGraph
 
@@ -150,12 +150,9 @@ def _build(place: _Place, levels: dict[Apply, int]) -> None:
 
 def _move(node: Apply, place: _Place) -> None:
     inputs = [place.resolve(v) for v in node.inputs]
-    outputs = node.outputs
-    if any(a is not b for a, b in zip(node.inputs, inputs, strict=True)):
-        with tracing(node.trace):
-            outputs = [v.type.make_variable(v.name) for v in node.outputs]
-            Apply(node.op, inputs, outputs)
-    place.new.update(zip(node.outputs, outputs, strict=True))
+    is_same = all(a is b for a, b in zip(node.inputs, inputs, strict=True))
+    new = node if is_same else reapply(node, inputs)
+    place.new.update(zip(node.outputs, new.outputs, strict=True))
 
 
 def _choose(choices: _Choices, place: _Place) -> None:

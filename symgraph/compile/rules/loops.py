@@ -93,15 +93,15 @@ def _find_twins(loops: Sequence[Apply], rewrite: Rewrite) -> dict[Apply, list[Tw
     The steps of loops over the same things are rewritten as one graph: what is equal in them is
     the same variable then.
     """
-    groups: dict[Any, list[Apply]] = {}
+    groups: dict[Any, list[Any]] = {}
     for node in loops:
         op: Any = node.op
         key = type(op), tuple(node.inputs), op.sequences, op.taps, op.carries, op.until
         groups.setdefault(key, []).append(node)
     twins: dict[Apply, list[Twin]] = {}
     for nodes in groups.values():
-        first: Any = nodes[0].op
-        outputs = [v for n in nodes for v in n.op.inner.apply(first.inner.inputs)]  # type: ignore[attr-defined]
+        first = nodes[0].op
+        outputs = [v for n in nodes for v in n.op.inner.apply(first.inner.inputs)]
         rest = iter(rewrite(outputs))
         alike: dict[Any, list[Twin]] = {}
         for node in nodes:
@@ -337,7 +337,7 @@ def _is_work(variable: Variable) -> bool:
     node = variable.owner
     if node is None or node.op.view_of is not None or isinstance(node.op, (Alloc, Shape, ShapeI)):
         return False
-    return not (isinstance(variable.type.ndim, int) and variable.type.ndim == 0 and _is_size(node))
+    return variable.type.ndim != 0 or not _is_size(node)
 
 
 def _is_size(node: Apply) -> bool:
