@@ -8,6 +8,7 @@ pooled as far as they go: 5x5 gives 3x3.
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import numpy
@@ -40,4 +41,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     main()

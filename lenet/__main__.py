@@ -1,4 +1,4 @@
-"""`python -m lenet`: train, eval, predict, draw and data."""
+"""`python -m lenet`: train, eval, predict, draw, compare and more."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lenet import (
-    data_command,
-    draw_command,
-    eval_command,
-    predict_command,
-    train_command,
+from lenet.commands import (
+    check,
+    compare,
+    data,
+    draw,
+    eval,
+    export,
+    import_,
+    predict,
+    report,
+    show,
+    summary,
+    train,
 )
 from lenet.data import DataError
 
@@ -21,7 +28,12 @@ examples:
   python -m lenet train --epochs 10                train the tutorial's LeNet on it
   python -m lenet eval                             error of the latest run, class by class
   python -m lenet predict photo.png                which digit is it?
+  python -m lenet compare                          all runs as a table
   python -m lenet draw                             the model as pictures
+  python -m lenet show worst                       the most wrong test digits, and more
+  python -m lenet report                           a run as one HTML page
+  python -m lenet check --model lenet5             gradients against finite differences
+  python -m lenet export lenet.safetensors --layout pytorch
 
 Every command has its own --help.
 """
@@ -37,11 +49,18 @@ def parser() -> argparse.ArgumentParser:
     )
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in (
-        ("train", train_command),
-        ("eval", eval_command),
-        ("predict", predict_command),
-        ("draw", draw_command),
-        ("data", data_command),
+        ("train", train),
+        ("eval", eval),
+        ("predict", predict),
+        ("compare", compare),
+        ("draw", draw),
+        ("summary", summary),
+        ("show", show),
+        ("report", report),
+        ("check", check),
+        ("export", export),
+        ("import", import_),
+        ("data", data),
     ):
         one = sub.add_parser(
             name,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lenet.data import Dataset
-from lenet.models import Model
+from lenet.network import Model
 from lenet.options import Options
-from lenet.train import Round, State, Trainer, count_batches
+from lenet.summary import summary
+from lenet.train import Callback, Round, State, Trainer
 
 
 class Display:
@@ -28,45 +30,38 @@ class Display:
         """What is about to be trained, on what."""
         sizes = [f"{len(p.labels):,}" for p in (dataset.train, dataset.valid, dataset.test)]
         loud = "  THE SAMPLE, NOT THE FULL SET: errors will be higher" if dataset.is_sample else ""
-        self.line(summary(model))
-        self.line(f"data   {dataset.name} from {dataset.source}{loud}")
-        self.line("       {} to train, {} to validate, {} to test".format(*sizes))
-        self.line(
-            f"train  up to {options.epochs} epochs of {count_batches(dataset, options.batch_size)} "
-            f"batches of {options.batch_size}, learning rate {options.learning_rate:g}, "
-            f"seed {options.seed}"
-        )
+        at_once = f"batches of {options.batch_size}" if options.batch_size else "all images at once"
+        epochs = "1 epoch" if options.epochs == 1 else f"{options.epochs} epochs"
+        lines = [
+            summary(model),
+            "",
+            f"data   {dataset.name} from {dataset.source}{loud}",
+            "       {} to train, {} to validate, {} to test".format(*sizes),
+            f"train  up to {epochs} of {at_once}, {options.optimizer}, "
+            f"learning rate {options.learning_rate:g}, seed {options.seed}",
+        ]
+        more = {
+            "schedule": options.schedule if options.schedule != "constant" else "",
+            "augment": options.augment,
+            "preprocess": options.preprocess,
+            "rates": options.layer_rates,
+            "frozen": options.freeze,
+        }
+        extras = [f"{name} {value}" for name, value in more.items() if value]
+        self.line("\n".join(lines + (["       " + "; ".join(extras)] if extras else [])))
 
     @contextmanager
-    def compiling(self, count: int) -> Iterator[list[float]]:
-        """Around compilation; the seconds it took are put into the list that is given."""
+    def pause(self, begun: str, done: str) -> Iterator[list[float]]:
+        """Around what takes a while: a line before, and one after that says how long it took.
+
+        The seconds are put into the list that is given.
+        """
         begin = time.perf_counter()
         taken: list[float] = []
-        self.line(f"compiling {count} functions ...")
+        self.line(f"{begun} ...")
         yield taken
         taken.append(time.perf_counter() - begin)
-        self.line(f"compiled in {taken[0]:.1f} s (kept for next time)")
-
-    @contextmanager
-    def bar(self, trainer: Trainer) -> Iterator[Callable[[float], object]]:
-        """A function to call with the cost after each minibatch of the next round."""
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            yield lambda cost: None
-            return
-        state, total = trainer.state, trainer.frequency
-        label = f"epoch {state.iteration // trainer.functions.batches + 1}"
-        error = f"{100 * state.history[-1].validation_error:.2f} %" if state.history else "?"
-        # disable=None: tqdm keeps silent when stderr is not a terminal.
-        disable = True if self.quiet else None
-        with tqdm(total=total, desc=label, unit="batch", leave=False, disable=disable) as bar:
-
-            def tick(cost: float) -> None:
-                bar.set_postfix_str(f"cost {cost:.4f}, validation error {error}", refresh=False)
-                bar.update()
-
-            yield tick
+        self.line(f"{done} in {taken[0]:.1f} s")
 
     def round(self, entry: Round, epochs: int, images: int) -> None:
         """A line for a finished round of `images` images."""
@@ -80,16 +75,57 @@ class Display:
         )
 
 
-def summary(model: Model) -> str:
-    """A table of the layers: name, kind, shape of the output, number of parameters."""
-    rows = [
-        (layer.name, layer.kind, "x".join(map(str, layer.output_shape)), f"{layer.parameters:,}")
-        for layer in model.layers
-    ]
-    rows = [("model", model.name, "output", "parameters"), *rows]
-    rows.append(("", "", "total", f"{model.parameters:,}"))
-    a, b, c, d = (max(len(row[i]) for row in rows) for i in range(4))
-    return "\n".join(f"{row[0]:{a}} {row[1]:{b}}  {row[2]:>{c}}  {row[3]:>{d}}" for row in rows)
+class Progress(Callback):
+    """A bar during an epoch, where standard error is a terminal, and a line after it."""
+
+    name = "progress"
+
+    def __init__(self, display: Display | None = None) -> None:
+        self.display = display or Display()
+        self.bar: Any = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._open(trainer)
+
+    def on_batch_end(self, trainer: Trainer, iteration: int, cost: float) -> None:
+        if self.bar is None:
+            return
+        if self.bar.update():  # it was drawn: the cost is for the next time
+            self.bar.set_postfix_str(f"cost {cost:.4f}{self.error}", refresh=False)
+        if (iteration + 1) % trainer.frequency == 0:
+            self.bar.set_description_str(f"{self.bar.desc}, validating")
+
+    def on_epoch_end(self, trainer: Trainer, entry: Round) -> None:
+        self.close()
+        images = round(trainer.functions.images * trainer.frequency / trainer.functions.batches)
+        self.display.round(entry, trainer.epochs, images)
+        self._open(trainer)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _open(self, trainer: Trainer) -> None:
+        if self.display.quiet or trainer.is_done or not sys.stderr.isatty():
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return
+        state = trainer.state
+        last = state.history[-1:]
+        self.error = "".join(f", validation {100 * e.validation_error:.2f} %" for e in last)
+        self.bar = tqdm(
+            total=trainer.frequency,
+            initial=state.iteration % trainer.frequency,
+            desc=f"epoch {state.iteration // trainer.functions.batches + 1}",
+            unit="batch",
+            leave=False,
+        )
 
 
 def result_line(state: State, folder: str) -> str:

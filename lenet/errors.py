@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lenet.data import DataError
+from lenet.data.errors import DataError
 
 
 class RunError(DataError):

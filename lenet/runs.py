@@ -1,21 +1,20 @@
 """The folder of a run: where it is, what is in it, and that nothing in it is ever half-written.
 
 result.json    what was trained on what, and how well it went; errors in per cent
-metrics.csv    a row per epoch: epoch, cost, validation_error, test_error (where it was measured:
-               at a best validation error), seconds; errors in per cent
-best.npz       the parameters with the lowest validation error, last.npz the latest
-curve.png, filters.png, graph.png
+metrics.csv    a row per epoch, see lenet.train.callbacks.CSVLogger
+best.npz       the checkpoint with the lowest validation error, last.npz the latest
+curve.png, graph.png, filters.png
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from typing import Any
 import numpy as np
 
 import symgraph
-from lenet import checkpoint as checkpoints
-from lenet.checkpoint import Checkpoint
 from lenet.data import DataError, Dataset
 from lenet.data.sources import check_writable, write_atomically
 from lenet.errors import RunError
-from lenet.models import Model
+from lenet.network import Model
+from lenet.options import Options
+from lenet.train.state import State
 
 ROOT = Path("runs")
 BEST, LAST, RESULT, METRICS = "best.npz", "last.npz", "result.json", "metrics.csv"
@@ -67,18 +66,20 @@ def find_checkpoint(
 ) -> Path:
     """The checkpoint of `run`: a file itself, or the first of `names` in the folder.
 
-    None is the latest run in runs/. Raises RunError if there is none.
+    None is the run in runs/ that was trained last. Raises RunError if there is none.
     """
     if run is None:
-        found = [p for p in ROOT.glob("*") if any((p / name).is_file() for name in names)]
+        # Folders get younger when a report is written into them; checkpoints do not.
+        paths = (path for name in names for path in ROOT.glob(f"*/{name}") if path.is_file())
+        found = {path.parent: path for path in paths}
         if not found:
             raise RunError(
                 ROOT,
                 "no trained model",
                 "a run folder in it",
-                "train one: python -m lenet train --epochs 1; or name one with --run",
+                "train one: python -m lenet train --epochs 1; or name its folder",
             )
-        run = max(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+        run = max(found, key=lambda folder: (found[folder].stat().st_mtime_ns, folder.name))
     path = Path(run).expanduser()
     if path.is_file():
         return path
@@ -89,38 +90,50 @@ def find_checkpoint(
     raise RunError(path, got, " or ".join(names), "name the folder of a run, or a checkpoint")
 
 
-def save_last(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write last.npz, and metrics.csv from its history."""
-    checkpoints.save(folder / LAST, checkpoint)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["epoch", "cost", "validation_error", "test_error", "seconds"])
-    for entry in checkpoint.state.history:
-        test = "" if entry.test_error is None else _percent(entry.test_error)
-        table.writerow([
-            f"{entry.epoch:g}", f"{entry.cost:.8g}", _percent(entry.validation_error), test,
-            f"{entry.seconds:.3f}",
-        ])  # fmt: skip
-    write_atomically(folder / METRICS, text.getvalue().encode())
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Around work on a run: at its end nothing half-written is left, nor an empty folder."""
+    tidy(folder)
+    try:
+        yield
+    finally:
+        tidy(folder)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
-def save_best(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write best.npz."""
-    checkpoints.save(folder / BEST, checkpoint)
+def tidy(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote."""
+    for name in (BEST, LAST, RESULT, METRICS):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def save_result(
-    folder: Path, model: Model, checkpoint: Checkpoint, ended: str, compile_seconds: float
+    folder: Path,
+    model: Model,
+    options: Options,
+    data: dict[str, Any],
+    state: State,
+    ended: str,
+    compile_seconds: float,
 ) -> None:
     """Write result.json. `ended` is why training stopped: "epochs", "patience", "interrupted"."""
-    state = checkpoint.state
     history = state.history
     training_seconds = sum(entry.training_seconds for entry in history)
     steps = history[-1].iteration if history else 0
-    layers = [layer._asdict() for layer in model.layers]
+    layers = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "output_shape": list(layer.output_shape),
+            "parameters": layer.parameters,
+        }
+        for layer in model.layers
+    ]
     result = {
         "model": {"name": model.name, "parameters": model.parameters, "layers": layers},
-        "data": checkpoint.data,
+        "data": data,
         "ended": ended,
         "epochs": state.epoch,
         "steps": state.iteration,
@@ -137,7 +150,7 @@ def save_result(
             "cores": os.cpu_count(),
             "system": platform.system(),
         },
-        "options": checkpoint.options.to_json(),
+        "options": options.to_json(),
     }
     text = json.dumps(result, indent=2, allow_nan=False)
     write_atomically(folder / RESULT, f"{text}\n".encode())
@@ -152,6 +165,8 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "source": dataset.source,
+        "image_shape": list(dataset.image_shape),
+        "classes": list(dataset.classes),
         "is_sample": dataset.is_sample,
         "verified": dataset.verified,
         "train": len(dataset.train.labels),

@@ -46,7 +46,10 @@ def grad(
     NullTypeGradError. Source: Theano, `theano.grad`.
     """
     if isinstance(wrt, (set, frozenset)):
-        raise TypeError("grad: wrt is a set, which has no order; give a list or a tuple")
+        raise TypeError(
+            explain("grad", "wrt is a set, which has no order", got=repr(wrt),
+                    expected="a variable, a list or a tuple", cure="give a list or a tuple")
+        )  # fmt: skip
     single = not isinstance(wrt, (list, tuple))
     targets: list[Variable] = [wrt] if single else list(wrt)
     gradients = _start(cost, known_grads)
@@ -92,13 +95,16 @@ def _propagated(
     _check_choice("disconnected_inputs", disconnected_inputs, ("raise", "warn", "ignore"))
     _check_choice("return_disconnected", return_disconnected, ("zero", "None", "Disconnected"))
     _check_choice("null_gradients", null_gradients, ("raise", "return"))
-    for target in targets:
-        if not isinstance(target, Variable):
-            raise TypeError(f"grad: wrt holds variables, got {target!r}")
     blocked = set(consider_constant or ())
-    for variable in blocked:
-        if not isinstance(variable, Variable):
-            raise TypeError(f"grad: consider_constant holds variables, got {variable!r}")
+    for name, variables in (("wrt", targets), ("consider_constant", blocked)):
+        for variable in variables:
+            if not isinstance(variable, Variable):
+                raise TypeError(
+                    explain("grad", f"{name} holds variables",
+                            got=f"{variable!r} of {type(variable).__name__}",
+                            expected="variables of the graph of the cost",
+                            cure="a shared variable itself, not its value")
+                )  # fmt: skip
     gradients = dict(starts)
     _backpropagate(gradients, known, targets, blocked)
     results: list[Any] = []
@@ -119,13 +125,20 @@ def _propagated(
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"grad: {name} is one of {', '.join(choices)}; got {value!r}")
+        raise ValueError(
+            explain("grad", f"{name} is one of {', '.join(choices)}", got=repr(value),
+                    expected=" or ".join(map(repr, choices)))
+        )  # fmt: skip
 
 
 def _start(cost: Any, known_grads: Mapping[Variable, Any] | None) -> dict[Variable, Any]:
     """The gradients that are known before anything is propagated."""
-    if cost is None and not known_grads:
-        raise ValueError("grad: cost is None and known_grads is empty: nothing to differentiate")
+    if cost is None and known_grads is None:
+        raise ValueError(
+            explain("grad", "nothing to differentiate", got="neither a cost nor known_grads",
+                    expected="a scalar cost, or gradients to start from, or both",
+                    cure="grad(cost, wrt), or grad(None, wrt, known_grads={y: gradient_by_y})")
+        )  # fmt: skip
     gradients: dict[Variable, Any] = {}
     if cost is not None:
         cost = as_tensor_variable(cost)
@@ -140,7 +153,10 @@ def _start(cost: Any, known_grads: Mapping[Variable, Any] | None) -> dict[Variab
             gradients[cost] = second(cost, one)
     if known_grads is not None:
         if len(known_grads) > 1 and not isinstance(known_grads, (OrderedDict, dict)):
-            raise TypeError("grad: known_grads must be an ordered mapping")
+            raise TypeError(
+                explain("grad", "known_grads must be an ordered mapping",
+                        got=type(known_grads).__name__, expected="a dict or an OrderedDict")
+            )  # fmt: skip
         for variable, g in known_grads.items():
             if isinstance(getattr(g, "type", None), (DisconnectedType, NullType)):
                 gradients[variable] = g
@@ -148,8 +164,10 @@ def _start(cost: Any, known_grads: Mapping[Variable, Any] | None) -> dict[Variab
             g = as_tensor_variable(g)
             if isinstance(variable.type, TensorType) and g.ndim != variable.type.ndim:
                 raise TypeError(
-                    f"grad: known_grads gives {variable} of {variable.type} a gradient of {g.type}"
-                )
+                    explain("grad", f"the gradient by {variable} in known_grads has {g.ndim} axes",
+                            where=variable.created, got=str(g.type), expected=str(variable.type),
+                            cure="a gradient has the shape of what it is taken by")
+                )  # fmt: skip
             gradients[variable] = g  # that by the cost is 1 unless it is given here
     return gradients
 

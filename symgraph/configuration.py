@@ -26,6 +26,7 @@ _DEVICES = ("cuda", "gpu", "opencl")
 class Settings:
     """A namespace of flags. Those of Theano that mean nothing here are accepted and kept."""
 
+    __slots__ = ("_prefix", "_root", "_values")
     _prefix: str
     _root: Settings
     _values: dict[str, Any]
@@ -49,6 +50,18 @@ class Settings:
         if key in NAMESPACES:
             return Settings(key, self._root)
         raise AttributeError(_unknown(key))
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """The flags of this namespace: what `vars` and `dir` show, and what pytest's monkeypatch
+        and `mock.patch` read to put a value back."""
+        start = self._prefix and f"{self._prefix}."
+        names = {k.removeprefix(start).partition(".")[0]: None for k in self._root._values
+                 if k.startswith(start)}  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def __reduce__(self) -> Any:  # copies and pickles of the settings are the settings
+        return (getattr, (self._root, self._prefix)) if self._prefix else "config"
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.set(self._key(name), value)
@@ -113,6 +126,8 @@ def _shown(value: Any) -> str:
 
 def _checked(key: str, flag: Flag, value: Any) -> Any:
     """`value` in the flag's type; ValueError if it has none."""
+    if isinstance(value, str) and value in flag.also:
+        return value
     kind = type(flag.default)
     new: Any
     if value is None and kind is str:

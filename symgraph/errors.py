@@ -8,6 +8,7 @@ from __future__ import annotations
 import linecache
 import sys
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -84,13 +85,26 @@ class NotConstantError(Exception):
     """A value was needed while building the graph, but it is symbolic."""
 
 
-PLAIN_ERRORS = (AssertionError, IndexError, ShapeError, TypeError, ValueError, ZeroDivisionError)
-"""Errors that are made of a text alone: they can be made again with a longer one."""
+def retold(error: Exception, tell: Callable[[str], str]) -> Exception:
+    """`error` itself, which says `tell(its text)` now; where it was raised it stays.
+
+    An error that makes its text itself, such as one of a user's class, gets a note beside it (from
+    Python 3.11 on), `tell` of its class's name.
+    """
+    first, *rest = error.args or (type(error).__name__,)
+    shows_args = type(error).__str__ in (BaseException.__str__, KeyError.__str__)
+    if shows_args and isinstance(first, str):
+        error.args = (tell(first), *rest)
+    elif hasattr(error, "add_note"):
+        note = tell(type(error).__name__)
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    return error
 
 
 def in_round(error: Exception, t: int, loop: object) -> Exception:
-    """A plain error that also says in which step of a loop, counted from 0, it came up."""
-    return type(error)(f"{error}\n  in round {t} of {loop}")
+    """`error`, which also says in which step of a loop, counted from 0, it came up."""
+    return retold(error, lambda text: f"{text}\n  in round {t} of {loop}")
 
 
 class RewriteError(RuntimeError):

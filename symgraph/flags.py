@@ -15,11 +15,13 @@ OPTIMIZERS = (
 
 
 class Flag(NamedTuple):
-    """A setting: values are of the type of `default`, and among `choices` if there are any."""
+    """A setting: values are of the type of `default`, and among `choices` if there are any; or one
+    of `also`."""
 
     default: Any
     choices: tuple[Any, ...] = ()
     meaning: str = "accepted, no meaning here"
+    also: tuple[Any, ...] = ()
 
 
 FLAGS: dict[str, Flag] = {
@@ -160,7 +162,7 @@ ACCEPTED: dict[str, Flag] = {
     "tensor.insert_inplace_optimizer_validate_nb": Flag(-1),
     "tensor.local_elemwise_fusion": Flag(True),
     "traceback.compile_limit": Flag(0),
-    "unittests.rseed": Flag(666),
+    "unittests.rseed": Flag(666, also=("random",)),
     "unpickle_function": Flag(True),
     "vm.lazy": Flag("None"),
     "warn.ignore_bug_before": Flag("0.9"),

@@ -351,7 +351,8 @@ def subgraph_grad(
     has gradient 0. AssertionError for other forms. Source: Theano, `theano.subgraph_grad`.
     """
     fits = isinstance(wrt, list) and isinstance(end, list)
-    if not fits or not (start is None or isinstance(start, dict)) or (start or cost) is None:
+    given = (start, cost) != (None, None)
+    if not (fits and given and (start is None or isinstance(start, dict))):
         raise AssertionError(
             explain("subgraph_grad", "its arguments have another form",
                     got=f"wrt={wrt!r}, end={end!r}, start={start!r}, cost={cost!r}",

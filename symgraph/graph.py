@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from symgraph.configuration import config
-from symgraph.errors import Trace
+from symgraph.errors import Trace, explain
 from symgraph.types import TensorType, Type
 
 if TYPE_CHECKING:
@@ -401,6 +401,15 @@ class Op:
     def shape_checks(self, node: Apply, ctx: Context) -> Iterable[Check]:
         """What must hold of the sizes whenever the function is called."""
         return ()
+
+    def index_error(self, node: Apply, index: int, size: int) -> Exception:
+        """What a call raises where an index of `compute` or `assemble`, an `expr.checked`, is not
+        below `size`."""
+        return IndexError(
+            explain(self, f"index {index} is out of bounds for size {size}", where=node.trace,
+                    got=f"index {index} into {node.inputs[0]}",
+                    expected=f"an index from {-size} to {size - 1}")
+        )  # fmt: skip
 
     def host_value(self, node: Apply, position: int, ctx: Context) -> Expr | None:
         """Element `position` of the integer output 0 as a host expression, if it can be one."""

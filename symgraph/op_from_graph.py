@@ -24,6 +24,7 @@ from symgraph.graph import (
     clone_replace,
     graph_inputs,
     is_tensor,
+    user_trace,
 )
 from symgraph.ops.elementwise import add
 from symgraph.ops.inner import InnerGraph
@@ -70,14 +71,15 @@ class OpFromGraph(Op):
         **kwargs: Any,
     ) -> None:
         if not isinstance(outputs, list):
-            raise TypeError(f"OpFromGraph: outputs must be a list, got {outputs!r}")
+            raise _refused("outputs must be a list", outputs, "a list of variables")
         for variable in (*inputs, *outputs):
             if not isinstance(variable, Variable):
-                raise TypeError(f"OpFromGraph: inputs and outputs are variables, got {variable!r}")
+                raise _refused("inputs and outputs are variables", variable, "variables")
         if {"updates", "givens"} & kwargs.keys():
-            raise TypeError("OpFromGraph: updates and givens are not allowed here")
+            raise _refused("updates and givens are not allowed here", sorted(kwargs),
+                           "inputs and outputs", "put givens in with clone_replace")  # fmt: skip
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"OpFromGraph: name is a string, got {name!r}")
+            raise _refused("name is a string", name, "a string or None")
         self.inputs, self.outputs = list(inputs), list(outputs)
         self.is_inline, self.name = inline, name
         self.shared_inputs = [
@@ -97,7 +99,11 @@ class OpFromGraph(Op):
                 )  # fmt: skip
         self.graph = InnerGraph([fresh[v] for v in outside], results)
         if _is_given(lop_overrides) and _is_given(grad_overrides):
-            raise ValueError("OpFromGraph: lop_overrides and grad_overrides are mutually exclusive")
+            raise ValueError(
+                explain("OpFromGraph", "lop_overrides and grad_overrides are mutually exclusive",
+                        got="both", expected="one of them",
+                        cure="lop_overrides, whose functions get the outputs too")
+            )  # fmt: skip
         self._takes_outputs = _is_given(lop_overrides)
         gradients = lop_overrides if self._takes_outputs else grad_overrides
         self._gradients = _Overrides("gradients", gradients, len(inputs))
@@ -121,8 +127,10 @@ class OpFromGraph(Op):
     def make_node(self, *inputs: Any) -> Apply:
         if len(inputs) != len(self.inputs):
             raise ValueError(
-                explain(self, f"Expected {len(self.inputs)} inputs, got {len(inputs)}")
-            )
+                explain(self, f"Expected {len(self.inputs)} inputs, got {len(inputs)}",
+                        where=user_trace(), got=f"{len(inputs)} inputs",
+                        expected=f"values of {', '.join(map(str, self.inputs))}")
+            )  # fmt: skip
         variables = [self._fitting(x, like) for x, like in zip(inputs, self.inputs, strict=True)]
         outputs = [v.type.make_variable() for v in self.outputs]
         return Apply(self, [*variables, *self.shared_inputs], outputs)
@@ -242,6 +250,11 @@ def _filled(terms: Sequence[Any], like: Sequence[Any]) -> list[Any]:
         else t
         for t, v in zip(terms, like, strict=True)
     ]
+
+
+def _refused(problem: str, got: Any, expected: str, cure: str = "") -> TypeError:
+    text = f"{got!r} of {type(got).__name__}"
+    return TypeError(explain("OpFromGraph", problem, got=text, expected=expected, cure=cure))
 
 
 class _Overrides:

@@ -30,6 +30,7 @@ from symgraph.ops.random import (
     parameter,
     range_of,
     sample_sizes,
+    whole,
 )
 from symgraph.ops.random_mrg import M1, M2, MRGUniform, jump, jumped, streams_from
 from symgraph.ops.random_samples import ChoiceFromUniform, classes, multinomial_counts, trials
@@ -96,12 +97,15 @@ class MRG_RandomStreams:
         """The states of `n_streams` streams from here on, 2**72 steps apart: int32 (n_streams, 6).
 
         `dtype` is that of the numbers to be drawn and means nothing here. With `inc_rstate`, the
-        next streams begin 2**134 steps on. ValueError for a number of streams below 1.
+        next streams begin 2**134 steps on. ValueError for a number of streams below 1, TypeError
+        for one that is no int.
         """
-        if n_streams < 1:
-            raise ValueError(explain("MRG_RandomStreams", "a draw has one stream at least",
-                                     got=f"nstreams={n_streams}", expected="an int from 1",
-                                     cure="leave nstreams out"))  # fmt: skip
+        is_int = isinstance(n_streams, (int, np.integer)) and not isinstance(n_streams, bool)
+        if not is_int or n_streams < 1:
+            kind = ValueError if is_int else TypeError
+            raise kind(explain("MRG_RandomStreams", "a draw has one stream at least",
+                               got=f"nstreams={n_streams!r}", expected="an int from 1",
+                               cure="leave nstreams out"))  # fmt: skip
         states = streams_from(self.rstate, n_streams)
         if inc_rstate:
             self.inc_rstate()
@@ -142,6 +146,7 @@ class MRG_RandomStreams:
 
     # -- distributions ----------------------------------------------------------------------------
 
+    @whole
     def uniform(
         self, size: Any, low: Any = 0.0, high: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: int | None = None, target: Any = None,
@@ -162,6 +167,7 @@ class MRG_RandomStreams:
         drawn = self._unit(size, ndim, dtype, nstreams, target)
         return _from(drawn, affine(drawn, parameter(scale), parameter(low), dtype))
 
+    @whole
     def binomial(
         self, size: Any = None, n: Any = 1, p: Any = 0.5, ndim: int | None = None,
         dtype: str = "int64", nstreams: int | None = None, **kwargs: Any,
@@ -183,6 +189,7 @@ class MRG_RandomStreams:
         x = self.uniform((int(n), *given), nstreams=nstreams, **kwargs)
         return _from(x, trials(x, p, check_dtype(dtype)))
 
+    @whole
     def multinomial(
         self, size: Any = None, n: Any = 1, pvals: Any = None, ndim: int | None = None,
         dtype: str = "int64", nstreams: int | None = None, **kwargs: Any,
@@ -198,6 +205,7 @@ class MRG_RandomStreams:
         by_draw = reshape(unis, (as_size(n, "multinomial"), shape_i(pvals, 0)))
         return _from(unis, multinomial_counts(pvals, by_draw, check_dtype(dtype)))
 
+    @whole
     def choice(
         self, size: Any = 1, a: Any = None, replace: bool = True, p: Any = None,
         ndim: int | None = None, dtype: str = "int64", nstreams: int | None = None, **kwargs: Any,
@@ -234,6 +242,7 @@ class MRG_RandomStreams:
                                          got=f"size={size}", cure="n says how many"))  # fmt: skip
         return self.choice(n, None, False, pvals, ndim, dtype, nstreams, **kwargs)
 
+    @whole
     def normal(
         self, size: Any, avg: Any = 0.0, std: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: int | None = None, truncate: bool = False,
@@ -274,6 +283,7 @@ class MRG_RandomStreams:
         mended = [length[:first] * cos(angle)[where[0]], length[first:] * sin(angle)[where[1]]]
         return [within[0], mended[0], within[1], mended[1]]
 
+    @whole
     def truncated_normal(
         self, size: Any, avg: Any = 0.0, std: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: int | None = None, **kwargs: Any,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.configuration import config
-from symgraph.errors import ShapeError, explain, start_debugger, warn_at
+from symgraph.errors import ShapeError, explain, retold, start_debugger, warn_at
 from symgraph.graph import Apply, Constant, Variable, toposort
 from symgraph.sharedvalue import SharedVariable
 from symgraph.variable import as_tensor_variable
@@ -101,9 +101,10 @@ def compute_test_values(node: Apply) -> None:
             raise  # has all five facts
         except Exception as error:
             shapes = ", ".join(map(_kind, values))
-            text = explain(node.op, f"its test value cannot be computed: {error}",
-                           where=node.trace, got=f"inputs {shapes}")  # fmt: skip
-            raise type(error)(text) from error
+            retold(error, lambda text: explain(
+                node.op, f"its test value cannot be computed: {text}", where=node.trace,
+                got=f"inputs {shapes}"))  # fmt: skip
+            raise
     for variable, result in zip(node.outputs, results, strict=True):
         variable.tag.test_value = result
 

@@ -9,6 +9,12 @@ from symgraph.errors import explain
 from symgraph.sharedvalue import SharedVariable
 
 
+class Collision(KeyError):
+    """Two new values for one variable; unlike a KeyError's, its text may have lines."""
+
+    __str__ = Exception.__str__
+
+
 class OrderedUpdates(OrderedDict[SharedVariable, Any]):
     """A mapping from shared variables to their new values, to be given to `function(updates=)`.
 
@@ -30,7 +36,11 @@ class OrderedUpdates(OrderedDict[SharedVariable, Any]):
         """Add the pairs of `other`, a mapping or a list of pairs."""
         for key, value in OrderedDict(other or ()).items():
             if key in self and self[key] is not value:
-                raise KeyError(f"Collision: two new values for {key}: {self[key]} and {value}")
+                raise Collision(
+                    explain("updates", f"Collision: two new values for {key}", where=key.created,
+                            got=f"{self[key]} and {value}", expected="one new value",
+                            cure="add up what changes it, or leave one out")
+                )  # fmt: skip
             self[key] = value
 
     def __add__(self, other: Any) -> OrderedUpdates:

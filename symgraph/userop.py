@@ -14,7 +14,7 @@ import numpy as np
 
 from symgraph import expr as E
 from symgraph import graph
-from symgraph.errors import Trace, explain
+from symgraph.errors import Trace, explain, retold
 from symgraph.graph import Apply, Variable, is_tensor
 from symgraph.ops.inner import InnerGraph
 from symgraph.ops.structure import shape_i
@@ -176,13 +176,8 @@ def _kind_of(value: Any) -> str:
 def _locate(error: Exception, op: graph.Op, node: Apply, inputs: Sequence[Any]) -> None:
     """Have an exception of the user's code say which op it was, and where that was applied."""
     got = ", ".join(map(_kind_of, inputs))
-    first, *rest = error.args or (type(error).__name__,)
-    if str(node.trace) in str(first):
-        return  # the same exception once more
-    if isinstance(first, str):
-        error.args = (explain(op, first, where=node.trace, got=got), *rest)
-    elif hasattr(error, "add_note"):
-        error.add_note(explain(op, "raised this", where=node.trace, got=got))
+    if str(node.trace) not in str(error):  # else it is the same exception once more
+        retold(error, partial(explain, op, where=node.trace, got=got))
 
 
 # ---- shapes --------------------------------------------------------------------------------------
@@ -279,7 +274,10 @@ class FromFunctionOp(Op):
         if not isinstance(results, (list, tuple)):
             results = (results,)
         if len(results) != len(output_storage):
-            raise ValueError(f"it returned {len(results)} values for {len(output_storage)} outputs")
+            raise ValueError(
+                explain("as_op", f"it returned {len(results)} values for {len(output_storage)} "
+                        "outputs", expected="an array for each of the otypes, in a tuple")
+            )  # fmt: skip
         for cell, value in zip(output_storage, results, strict=True):
             cell[0] = value
 
@@ -309,5 +307,8 @@ def as_op(
             )  # fmt: skip
         kinds.append(given)
     if infer_shape is not None and not callable(infer_shape):
-        raise TypeError(f"as_op: infer_shape needs to be a callable, got {infer_shape!r}")
+        raise TypeError(
+            explain("as_op", "infer_shape needs to be a callable", got=repr(infer_shape),
+                    expected="a function of the node and the shapes of its inputs, or None")
+        )  # fmt: skip
     return lambda fn: FromFunctionOp(fn, kinds[0], kinds[1], infer_shape)

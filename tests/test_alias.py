@@ -318,6 +318,12 @@ def test_old_spellings_work_and_warn_once_at_each_line(old: tuple[Any, str, str]
     assert str(said.message).endswith(now)
 
 
+def test_a_convolution_of_signals_is_no_former_one() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        T.signal.conv.conv2d(T.dmatrix(), T.dmatrix())
+
+
 def test_round_without_a_mode_warns_if_asked_to() -> None:
     x = T.dvector("x")
     T.round(x)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from symgraph.compile.cache import cache_dir
 from symgraph.compile.mode import Mode, Options, get_default_mode, get_mode
 from symgraph.configuration import Settings, _read_environment
 from symgraph.flags import ACCEPTED, FLAGS
+from symgraph.theano_shim.unittest_tools import fetch_seed
 
 config = symgraph.config
 
@@ -125,6 +129,35 @@ def test_change_flags_restores_what_it_set_and_nothing_else() -> None:
     with pytest.raises(AttributeError), config.change_flags(floatX="float32", no_such_flag=1):
         pass
     assert config.floatX == "float64"
+
+
+@pytest.mark.parametrize("before", ["float64", "float32"])
+def test_values_that_tests_patch_come_back(before: str) -> None:
+    config = symgraph.config
+    with config.change_flags(floatX=before, unittests__rseed=5):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(config, "floatX", "float16")
+            patch.setattr(config.unittests, "rseed", 7)
+            assert (config.floatX, config.unittests.rseed) == ("float16", 7)
+        with mock.patch.object(config, "floatX", "float16"):
+            assert T.vector().dtype == "float16"
+        assert (config.floatX, config.unittests.rseed) == (before, 5)
+        assert vars(config)["floatX"] == before and vars(config.unittests) == {"rseed": 5}
+        assert {"floatX", "unittests", "change_flags"} <= set(dir(config))
+
+
+def test_there_is_one_configuration() -> None:
+    config = symgraph.config
+    assert copy.deepcopy(config) is config is pickle.loads(pickle.dumps(config))
+    with config.change_flags(unittests__rseed=5):
+        assert pickle.loads(pickle.dumps(config.unittests)).rseed == 5
+
+
+def test_the_seed_of_unit_tests_may_be_random() -> None:
+    with symgraph.config.change_flags(unittests__rseed="random"):
+        assert symgraph.config.unittests.rseed == "random" and fetch_seed() is None
+    with pytest.raises(ValueError, match="a whole number"):
+        symgraph.config.unittests.rseed = "often"
 
 
 def test_describe_lists_what_means_something_and_what_does_not() -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import struct
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -408,6 +409,19 @@ def test_png_svg_by_graphviz_pure(monkeypatch, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) == ["a.png", "b.svg"]
 
 
+def test_a_large_png_has_fewer_dots(monkeypatch, tmp_path):
+    monkeypatch.setenv("SYMGRAPH_DOT", pure())
+    v = vector("x")
+    for _ in range(10):
+        v = exp(v)
+    sides = []
+    for largest in (8000, 300):
+        monkeypatch.setattr(rendering, "LARGEST", largest)
+        pydotprint(v, tmp_path / "a.png", print_output_file=False)
+        sides.append(max(struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])))
+    assert 300 < sides[0] < 8000 and 250 < sides[1] <= 300
+
+
 def test_pure_is_found_beside_this_python_without_path(monkeypatch):
     pure()
     monkeypatch.delenv("SYMGRAPH_DOT", raising=False)
@@ -445,6 +459,7 @@ def test_without_graphviz_an_svg_is_written_beside(no_dot, tmp_path, capsys):
         ("sys.stderr.write('out of ink\\n'); sys.exit(3)", "out of ink"),
         ("sys.exit(3)", "exit code 3"),
         ("sys.stdout.write('not a picture')", "exit code 0"),
+        ("sys.stdout.buffer.write(b'\\x89PNG')", "an unfinished picture"),
         ("import time; time.sleep(60)", "no picture after 0.5 s"),
     ],
 )

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from symgraph import config, function, grad, shared
+from symgraph import OpFromGraph, as_op, config, function, grad, scan, shared
 from symgraph import tensor as T
 from symgraph.errors import ShapeError
+from symgraph.graph import graph_inputs
 from symgraph.tensor.nnet import conv2d
 from symgraph.tensor.signal import pool
 
@@ -208,6 +209,73 @@ def test_high_verbosity_is_silent_where_it_has_nothing_to_say() -> None:
 
 
 # ---- warn_float64 --------------------------------------------------------------------------------
+
+
+class CodeError(ValueError):
+    """An error of a user's, made of more than a text."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} ({code})")
+        self.code = code
+
+
+class SilentError(Exception):
+    """One that makes its text itself."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"code {self.code}"
+
+
+@pytest.mark.parametrize("error", [CodeError(7, "no luck"), SilentError(7)])
+@pytest.mark.parametrize("target", ["cpu", "python"])
+def test_errors_of_a_users_op_stay_what_they_are(error: Any, target: str) -> None:
+    @as_op([T.dvector], [T.dvector])
+    def failing(x: np.ndarray) -> np.ndarray:
+        raise error
+
+    def said(caught: Any) -> str:
+        assert caught.value is error and error.code == 7
+        return "\n".join([str(error), *getattr(error, "__notes__", ())])
+
+    shown = isinstance(error, CodeError) or hasattr(error, "add_note")
+    with config.change_flags(target=target):
+        rows = scan(failing, T.dmatrix("rows"))[0]
+        x, (matrix,) = T.dvector("x"), [v for v in graph_inputs([rows]) if v.name == "rows"]
+        with pytest.raises(type(error)) as caught:
+            function([matrix], rows)(np.ones((2, 3)))
+        assert ("in round 0" in said(caught)) == shown
+        with pytest.raises(type(error)) as caught:
+            function([x], failing(x) * 2)([1.0])
+        assert ("where:" in said(caught)) == shown
+    with config.change_flags(compute_test_value="raise"):
+        x.tag.test_value = np.ones(3)
+        with pytest.raises(type(error)) as caught:
+            failing(x)
+        assert ("its test value cannot be computed" in said(caught)) == shown
+    assert ("no luck (7)" if isinstance(error, CodeError) else "code 7") in str(error)
+
+
+def test_what_grad_is_given_is_told_with_all_facts() -> None:
+    x = T.dvector("x")
+    for build in (
+        lambda: grad(x.sum(), {x}),
+        lambda: grad(x.sum(), 3.0),
+        lambda: grad(x.sum(), x, consider_constant=[3.0]),
+        lambda: grad(x.sum(), x, null_gradients="shrug"),
+        lambda: grad(None, x),
+        lambda: grad(None, x, known_grads={x: T.dscalar()}),
+        lambda: OpFromGraph([x], x),
+        lambda: OpFromGraph([x], [3]),
+        lambda: OpFromGraph([x], [x], givens={}),
+        lambda: OpFromGraph([x], [x], name=3),
+        lambda: OpFromGraph([x], [x])(x, x),
+        lambda: as_op([T.dvector], [T.dvector], infer_shape=3),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"got: (.|\n)*expected: "):
+            build()
 
 
 def test_float64_creep_is_told_at_its_line() -> None:

@@ -249,6 +249,8 @@ def test_subgraph_grad_in_detail() -> None:
     assert nothing is None
     (by_x,), _ = subgraph_grad([X], [h], cost=y.sum())  # behind the end: not connected
     assert by_x.eval({X: [1, 2]}).tolist() == [0, 0]
+    (by_x,), (by_h,) = subgraph_grad([X], [h], start={})  # from nothing comes nothing
+    assert [g.eval({X: [1, 2]}).tolist() for g in (by_x, by_h)] == [[0, 0], [0, 0]]
     for wrong in (
         lambda: subgraph_grad([Y], [h]),
         lambda: subgraph_grad(Y, [h], cost=y.sum()),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from symgraph.compile import cache, library
 from symgraph.compile.library import lower, tiles
-from symgraph.compile.library.blocking import inside, row_block, tile_rows
+from symgraph.compile.library.blocking import inside, pixel_block, row_block, tile_rows
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)
 Chunks = list[tuple[int, int]]
@@ -266,6 +266,8 @@ IMAGES = (  # n, c, o, h, w, kh, kw
     (33, 12, 26, 9, 10, 3, 3),
     (2, 4, 6, 35, 33, 5, 5),
     (150, 6, 14, 7, 7, 2, 3),
+    (1, 60, 4, 5, 700, 3, 3),
+    (2, 2, 4, 4, 2100, 2, 100),
 )
 
 
@@ -316,6 +318,30 @@ def test_convolution_and_its_gradients(declared: dict, dtype: str) -> None:
             assert_near(*triple)
 
 
+@pytest.mark.parametrize("declared", [{}, {"subsample": (1, 2)}, {"pad": "half"}])
+def test_long_rows_need_as_little_room_as_high_columns(declared: dict) -> None:
+    """Sound: a convolution along 64,000 samples, whichever axis they are."""
+    for sizes in ((2, 1, 3, 1, 64000, 1, 16000), (2, 40, 3, 1, 64000, 1, 9)):
+        for way in (1, -1):
+            n, c, o, *axes = sizes
+            axes = (*axes[:2][::way], *axes[2:][::way])
+            stride = {"subsample": declared.get("subsample", (1, 1))[::way]}
+            rng = np.random.default_rng(0)
+            params, _, x, w, dy = drawn(rng, (n, c, o, *axes), declared | stride, "float32")
+            for name, arrays in {
+                "conv2d": {"out0": dy, "in0": x, "in1": w},
+                "conv2d_grad_inputs": {"out0": x, "in0": w, "in1": dy},
+                "conv2d_grad_weights": {"out0": w, "in0": x, "in1": dy},
+            }.items():
+                shapes = {key: array.shape for key, array in arrays.items()}
+                lowering = lower(name, "float32", params)
+                for key, (_, size) in lowering.temporaries.items():
+                    shapes[key] = size(shapes)
+                    assert 4 * np.prod(shapes[key]) <= 16 * w.nbytes
+                for stage in lowering.stages:
+                    assert stage.workspace(shapes) < 4 << 20, (name, axes)
+
+
 def test_convolution_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="float32 and float64"):
         lower("conv2d", "int32", {})
@@ -356,6 +382,9 @@ def pooled(
         count = {"average_inc_pad": tall * broad, "average_exc_pad": (b - a) * (d - c)}.get(mode, 1)
         best = window.max((1, 2), keepdims=True)
         chosen = window == best if mode == "max" else np.ones(window.shape)
+        if params.get("ties") == "first":
+            counts = chosen.reshape(len(x), (b - a) * (d - c)).cumsum(1)
+            chosen &= counts.reshape(window.shape) == 1
         out[:, y, t] = best[:, 0, 0] if mode == "max" else window.sum((1, 2)) / count
         dx[:, a:b, c:d] += chosen * dout[:, y, t, None, None] / count
         second[:, y, t] = (chosen * v[:, a:b, c:d]).sum((1, 2))
@@ -379,12 +408,13 @@ def pooled_size(n: int, ws: int, stride: int, pad: int, ignore_border: bool) -> 
     return (n - 1) // stride + 1 if stride >= ws else max(0, (n - 1 - ws + stride) // stride) + 1
 
 
-@pytest.mark.parametrize("mode", ("max", "sum", "average_inc_pad", "average_exc_pad"))
+@pytest.mark.parametrize("mode", ("max", "first", "sum", "average_inc_pad", "average_exc_pad"))
 @pytest.mark.parametrize("declared", WINDOWS)
 def test_pooling_and_its_gradients(declared: tuple, mode: str) -> None:
     rng = np.random.default_rng(4)
     ws, stride, pad, ignore_border = declared
-    params = {"ws": ws, "stride": stride, "pad": pad, "mode": mode}
+    ties, mode = ("first", "max") if mode == "first" else ("all", mode)
+    params = {"ws": ws, "stride": stride, "pad": pad, "mode": mode, "ties": ties}
     for dtype, planes in itertools.product(("float32", "int16"), PLANES):
         if dtype == "int16" and (mode.startswith("average") or ws != (3, 2)):
             continue
@@ -409,10 +439,11 @@ def test_pooling_and_its_gradients(declared: tuple, mode: str) -> None:
         np.testing.assert_allclose(got_dx, dx, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ties", ("all", "first"))
 @pytest.mark.parametrize("declared", WINDOWS[:3])
-def test_nan_wins_a_maximum_and_gets_no_gradient(declared: tuple) -> None:
+def test_nan_wins_a_maximum_and_gets_no_gradient(declared: tuple, ties: str) -> None:
     ws, stride, pad, _ = declared
-    params = {"ws": ws, "stride": stride, "pad": pad, "mode": "max"}
+    params = {"ws": ws, "stride": stride, "pad": pad, "mode": "max", "ties": ties}
     x = np.zeros((1, 8, 8), "float32")
     x[0, 2, 3], x[0, 5, 5] = np.nan, -np.inf
     size = tuple(pooled_size(8, *each, True) for each in zip(ws, stride, pad, strict=True))
@@ -448,7 +479,9 @@ def test_chunks_do_not_change_a_bit() -> None:
     dout = draw(30, 4, 4)
     assert_chunks_agree("pool_grad", "float32", params, x.shape, dout)
     out = run("pool", "float32", params | {"mode": "max"}, (30, 4, 4), x)
-    assert_chunks_agree("max_pool_grad", "float32", params | {"mode": "max"}, x.shape, x, out, dout)
+    for ties in ("all", "first"):
+        params |= {"mode": "max", "ties": ties}
+        assert_chunks_agree("max_pool_grad", "float32", params, x.shape, x, out, dout)
 
 
 # ---- processors
@@ -483,6 +516,8 @@ def test_narrower_vectors(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(
         run("max_pool_grad", "float32", params, x.shape, x, out, ones), dx
     )
+    first = params | {"ties": "first"}
+    np.testing.assert_array_equal(run("max_pool_grad", "float32", first, x.shape, x, out, ones), dx)
 
 
 # ---- the rules
@@ -502,6 +537,16 @@ def test_tile_rows_cover_every_row(m: int, rows: int) -> None:
         assert 1 <= count <= min(rows, m - first) and (count == 1 or count % 2 == 0)
         first += count
     assert first == m
+
+
+@given(st.integers(0, 400), st.integers(0, 70000), st.integers(0, 70000), st.integers(0, 40))
+def test_pixel_block_covers_pixels(rows: int, columns: int, depth: int, images: int) -> None:
+    high, wide = pixel_block(rows, columns, depth, images)
+    assert high >= 1
+    assert wide >= 1
+    assert wide >= columns or high == 1
+    assert high == 1 or depth * high * wide <= 65536
+    assert depth * wide <= max(65536, 32 * depth)
 
 
 @given(*[st.integers(0, 300)] * 2, st.integers(0, 10**5), st.integers(0, 30))

@@ -34,6 +34,18 @@ def test_a_computed_image_that_only_pooling_uses_is_not_kept():
     np.testing.assert_array_equal(marked(IMAGES), asked(IMAGES))
 
 
+def test_of_tied_maxima_the_first_is_marked():
+    x = T.ftensor4("x")
+    slope = gradient(x * 2, x, ties="first")
+    marked = symgraph.function([x], slope)
+    assert kinds(marked) == {MaxPoolMarks, MaxPoolMarksGrad}
+    asked = symgraph.function([x], slope, mode="FAST_COMPILE")
+    assert kinds(asked) == {Pool, MaxPoolGrad}
+    np.testing.assert_array_equal(marked(IMAGES), asked(IMAGES))
+    windows = marked(IMAGES - 4).reshape(3, 2, 3, 2, 4, 2).transpose(0, 1, 2, 4, 3, 5)
+    assert (np.count_nonzero(windows, (4, 5)) == 1).all()
+
+
 def test_two_poolings_one_behind_the_other():
     x = T.ftensor4("x")
     f = symgraph.function([x], gradient(pooled(x * 2) * 3, x, (1, 2)))
@@ -52,6 +64,7 @@ def test_two_poolings_one_behind_the_other():
         lambda x, y: [gradient(y, x, (3, 3))],  # more elements than a mark has bits
         lambda x, y: [gradient(y, x, stride=(1, 1))],  # windows overlap
         lambda x, y: [gradient(y, x, ignore_border=False)],  # windows may be cut off
+        lambda x, y: [gradient(y, x) + gradient(y, x, ties="first")],  # asked for both
         lambda x, y: [T.grad((gradient(y, x) ** 2).sum(), x)],  # the second gradient asks again
     ],
 )

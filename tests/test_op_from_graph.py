@@ -116,7 +116,7 @@ def test_test_values() -> None:
 def test_refusals() -> None:
     for build, error, words in (
         (lambda: OpFromGraph([U], U), TypeError, "outputs must be a list"),
-        (lambda: OpFromGraph([U], [3]), TypeError, "variables, got 3"),
+        (lambda: OpFromGraph([U], [3]), TypeError, "variables\n.*3 of int"),
         (lambda: OpFromGraph([U], [U], updates={}), TypeError, "not allowed"),
         (lambda: OpFromGraph([U], [U], name=3), TypeError, "string"),
         (lambda: OpFromGraph([U], [U + V]), MissingInputError, "need v"),

@@ -360,14 +360,25 @@ def test_rule_40_no_gradient_by_parameters() -> None:
         (lambda s: s.multinomial(), TypeError, "have to specify"),
         (lambda s: s.choice(a=3, p=[[0.5, 0.5]]), TypeError, "a has to be None"),
         (lambda s: s.choice(replace=False), TypeError, "have to specify"),
+        (lambda s: s.uniform((2,), nstreams=0), ValueError, "nstreams=0"),
+        (
+            lambda s: s.uniform((2,), nstreams=2.5),
+            TypeError,
+            r"nstreams=2\.5\n(.|\n)*an int from 1",
+        ),
+        (lambda s: s.uniform((2,), nstreams=True), TypeError, "nstreams=True"),
+        (lambda s: s.uniform((1, 3), low=T.dmatrix()), NotImplementedError, "increase the size"),
         (lambda s: s.normal((0,)), ValueError, "dimension with value <= 0"),
         (lambda s: s.normal("abc"), ValueError, "size is an int"),
         (lambda s: s.normal((T.lvector(), 2)), ValueError, "size is an int"),
     ],
 )
 def test_what_is_refused(build: Any, error: type[Exception], words: str) -> None:
+    streams = MRG_RandomStreams(1)
     with pytest.raises(error, match=words):
-        build(MRG_RandomStreams(1))
+        build(streams)
+    assert streams.updates() == []
+    np.testing.assert_array_equal(streams.rstate, MRG_RandomStreams(1).rstate)
 
 
 def test_states_of_another_shape_are_refused() -> None:

@@ -370,8 +370,57 @@ def test_permutations_and_shuffling() -> None:
     ],
 )
 def test_what_is_refused(build: Any, error: type[Exception], words: str) -> None:
+    streams = RandomStreams(1)
     with pytest.raises(error, match=words):
-        build(RandomStreams(1))
+        build(streams)
+    assert streams.updates() == []
+    same = values(streams.uniform((3,))), values(RandomStreams(1).uniform((3,)))
+    np.testing.assert_array_equal(*same)
+
+
+NOT_PROBABILITIES = {
+    "negative or NaN": ([0.5, -0.1, 0.6], [np.nan, 0.5, 0.5], [0.2, 0.3, -1e-9]),
+    "do not add up to 1": ([0.7, 0.7, 0.1],),
+}
+
+
+@pytest.mark.parametrize("target", ["cpu", "python"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_are_checked_where_numpy_does(target: str, dtype: str) -> None:
+    p, streams = T.matrix("p", dtype), RandomStreams(1)
+    draws = {
+        "multinomial": streams.multinomial(n=5, pvals=p),
+        "choice": streams.choice(2, p=p),
+        "distinct": streams.choice(2, p=p, replace=False),
+    }
+    good = np.array([0.5, 0.25, 0.25], dtype)
+    with symgraph.config.change_flags(target=target):
+        for name, sample in draws.items():
+            draw = function([p], sample)
+            draw([good])
+            for words, rows in NOT_PROBABILITIES.items():
+                for row in rows:
+                    with pytest.raises(ValueError, match=f"{words}(?s:.)*where:(?s:.)*{name[:6]}"):
+                        draw(np.array([good, row], dtype))
+            draw(np.random.default_rng(0).dirichlet(np.ones(3), 500).astype(dtype))
+            if name == "multinomial":  # the last class gets what is left
+                assert (draw(np.full((9, 3), 0.1, dtype)).sum(axis=1) == 5).all()
+                continue
+            with pytest.raises(ValueError, match="do not add up to 1"):
+                draw(np.full((1, 3), 0.2, dtype))
+            if name == "distinct":
+                with pytest.raises(ValueError, match="fewer classes"):
+                    draw(np.array([[1, 0, 0]], dtype))
+
+
+def test_constant_probabilities_are_checked_once() -> None:
+    streams = RandomStreams(1)
+    bad = function([], streams.multinomial((2,), n=5, pvals=[0.7, 0.7, 0.1]))
+    with pytest.raises(ValueError, match="do not add up to 1"):
+        bad()
+    good = function([], streams.multinomial((2,), n=5, pvals=[0.7, 0.2, 0.1]))
+    assert good().sum() == 10
+    assert "Require" not in symgraph.printing.debugprint(good, file="str")
 
 
 def test_parameters_that_only_look_like_0_and_1() -> None:

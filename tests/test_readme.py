@@ -31,7 +31,7 @@ def examples(text: str) -> list[tuple[str, str]]:
     return [(code, output or "") for code, output in re.findall(pattern, text, re.DOTALL)]
 
 
-@pytest.mark.parametrize("name", ["README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_examples_print_what_they_say(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

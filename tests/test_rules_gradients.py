@@ -208,6 +208,19 @@ def test_rule_22_ties_of_max_pooling_and_overlapping_windows() -> None:
     assert derivative(pooled((1, 2), (1, 1)), [[1.0, 1, 1]]) == [[1, 2, 1]]
 
 
+def test_ties_of_max_pooling_go_to_the_first_if_asked() -> None:
+    def pooled(size: Any, stride: Any) -> Any:
+        return lambda x: T.signal.pool.pool_2d(
+            x, size, ignore_border=True, stride=stride, ties="first"
+        )
+
+    assert derivative(pooled((2, 2), None), np.ones((2, 2))) == [[1, 0], [0, 0]]
+    assert derivative(pooled((2, 2), None), [[0.0, 1], [1, 1]]) == [[0, 1], [0, 0]]
+    image = [[0.0, 0, 0], [0, 9, 0], [0, 0, 0]]
+    assert derivative(pooled((2, 2), (1, 1)), image)[1][1] == 4
+    assert derivative(pooled((1, 2), (1, 1)), [[1.0, 1, 1]]) == [[1, 1, 0]]
+
+
 def test_rule_22_ties_of_maximum_and_minimum_go_to_the_first() -> None:
     x, y = T.dscalar("x"), T.dscalar("y")
     for f in (T.maximum, T.minimum):

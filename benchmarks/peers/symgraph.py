@@ -21,6 +21,8 @@ def _flipped(filters: np.ndarray) -> np.ndarray:
 
 def _minibatches(x: Any, y: Any, batch: int) -> tuple[Any, dict[Any, Any]]:
     images, targets = data.digits(batch)
+    if x.ndim == 4:
+        images = images.reshape(len(images), 1, 28, 28)
     index: Any = T.lscalar("index")
     rows = slice(index * batch, (index + 1) * batch)
     return index, {x: symgraph.shared(images)[rows], y: symgraph.shared(targets)[rows]}
@@ -59,18 +61,19 @@ class Peer:
     # ---- networks
 
     def _lenet(self) -> Any:
-        from lenet import models
+        from lenet.models.tutorial import tutorial
+        from lenet.network import Model
 
-        model = models.tutorial(np.random.RandomState(0))
+        model = Model("tutorial", tutorial(), np.random.RandomState(0), (1, 28, 28), "0123456789")
         w0, b0, w1, b1, *dense = data.lenet()
-        values = [*dense[2:], *dense[:2], _flipped(w1), b1, _flipped(w0), b0]
-        for p, value in zip(model.params, values, strict=True):
+        values = [_flipped(w0), b0, _flipped(w1), b1, *dense]
+        for p, value in zip(model.params.values(), values, strict=True):
             p.set_value(value)
         return model
 
     def lenet_step(self, batch: int) -> Step:
         model = self._lenet()
-        return _sgd(model.cost, model.params, model.x, model.y, batch)
+        return _sgd(model.cost, [*model.params.values()], model.x, model.y, batch)
 
     def lenet_forward(self, batch: int) -> Step:
         model = self._lenet()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lenet.data import DataError
-from lenet.data.formats import ArrayUnpickler
+from lenet.data.pickles import ArrayUnpickler
 
 Data = TypeVar("Data")
 

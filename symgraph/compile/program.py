@@ -338,7 +338,9 @@ def fault(plan: Plan, position: int, errors: np.ndarray) -> Exception:
     if isinstance(step, LoopStep) and code == 4:
         refusal = step.refused[index].refusal
         assert refusal is not None
-        return refusal.with_traceback(None)
+        raised, arguments = refusal
+        raised.args = arguments
+        return raised.with_traceback(None)
     if isinstance(step, LoopStep):
         error = fault(step.inner.plan, size, step.binder.errors)
         return in_round(error, index, step.nodes[0].op)
@@ -349,11 +351,8 @@ def fault(plan: Plan, position: int, errors: np.ndarray) -> Exception:
                     expected="a divisor that is not 0")
         )  # fmt: skip
     node = step.nodes[label]
-    return IndexError(
-        explain(node.op, f"index {index} is out of bounds for size {size}", where=node.trace,
-                got=f"index {index} into {node.inputs[0]}",
-                expected=f"an index from {-size} to {size - 1}")
-    )  # fmt: skip
+    refused: Exception = node.op.index_error(node, index, size)
+    return refused
 
 
 def _divides(node: Apply) -> bool:

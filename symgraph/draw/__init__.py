@@ -35,7 +35,8 @@ def layers(
     """Draw a column of layers, one table each, and below it the number of parameters.
 
     `rows` are (name, kind, output_shape, parameters), or objects with these attributes:
-    output_shape is a tuple whose unknown sizes are None, parameters a number. Returns the path
+    output_shape is a tuple whose unknown sizes are None, parameters a number; objects may also have
+    an input_shape. Returns the path
     that was written; formats and errors are those of `write`. Source of the form: Keras,
     `plot_model` with show_shapes.
     """

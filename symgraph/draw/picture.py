@@ -79,8 +79,8 @@ def cut(text: str, size: int) -> str:
 def layers_picture(rows: Iterable[Any], title: str = "") -> Picture:
     """A column of layers, as tables: rows are (name, kind, output_shape, parameters).
 
-    Objects with these attributes do as well. Unknown sizes (None) are shown as "?". Below stands
-    the total number of parameters.
+    Objects with these attributes do as well, and may have an input_shape. Unknown sizes (None) are
+    shown as "?". Below stands the total number of parameters.
     """
     picture = Picture(title)
     total, before = 0, None
@@ -88,14 +88,14 @@ def layers_picture(rows: Iterable[Any], title: str = "") -> Picture:
         fields = ("name", "kind", "output_shape", "parameters")
         values = [getattr(row, f) for f in fields] if hasattr(row, "kind") else list(row)
         name, kind, shape, parameters = values
-        sizes = ", ".join("?" if s is None else f"{s}" for s in shape)
-        comma = "," if len(shape) == 1 else ""
+        into = getattr(row, "input_shape", None)
+        notes = [("input", _sizes(into))] if into is not None else []
+        notes += [("output", _sizes(shape)), ("parameters", f"{int(parameters):,}")]
         total += int(parameters)
         key = f"layer{number}"
         picture.boxes[key] = Box(
             f"{name}: {kind}" if kind else name, "table", FUSED if parameters else VIEW,
-            (("output", f"({sizes}{comma})"), ("parameters", f"{int(parameters):,}")),
-            f"{name}: {kind}",
+            tuple(notes), f"{name}: {kind}",
         )  # fmt: skip
         if before is not None:
             picture.arrows.append(Arrow(before, key))
@@ -104,3 +104,9 @@ def layers_picture(rows: Iterable[Any], title: str = "") -> Picture:
         picture.boxes["total"] = Box(f"{total:,} parameters", "note", NOTE)
         picture.arrows.append(Arrow(before, "total"))
     return picture
+
+
+def _sizes(shape: Iterable[int | None]) -> str:
+    """A shape as Python writes it, with "?" for sizes that are not known."""
+    sizes = ["?" if size is None else f"{size}" for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,8 @@ CURES = (
     "install Graphviz: pip install graphviz-pure (no PDF), apt-get install graphviz, "
     "brew install graphviz or winget install graphviz; or set SYMGRAPH_DOT to a dot program"
 )
+DPI = 110
+LARGEST = 8000  # pixels of a side of a PNG
 _MAGIC = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<svg"}
 
 
@@ -63,10 +66,26 @@ def find_dot() -> str | None:
 
 
 def run_dot(program: str, source: str, format: str, timeout: float) -> bytes:
-    """What `program` draws of `source` as "png", "svg" or "pdf". Raises RenderError."""
+    """What `program` draws of `source` as "png", "svg" or "pdf". Raises RenderError.
+
+    A PNG has 110 dots an inch, or as many fewer as keep its sides within LARGEST pixels: viewers
+    refuse more.
+    """
+    if format != "png":
+        return _run(program, source, format, timeout)
+    drawn = _run(program, source, format, timeout, DPI)
+    if len(drawn) < 24:
+        raise RenderError(f"{program}: an unfinished picture")
+    side = max(struct.unpack(">II", drawn[16:24]))
+    if side <= LARGEST:
+        return drawn
+    return _run(program, source, format, timeout, DPI * LARGEST / side)
+
+
+def _run(program: str, source: str, format: str, timeout: float, dpi: float | None = None) -> bytes:
     command = [program, "-Kdot", f"-T{format}"]
-    if format == "png":
-        command.append("-Gdpi=110")
+    if dpi is not None:
+        command.append(f"-Gdpi={dpi:.5g}")
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -6,7 +6,8 @@ Source: Theano, library/tensor/nnet/conv and library/tensor/signal/conv.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from symgraph.deprecation import former
@@ -49,6 +50,23 @@ def in_common_dtype(op: Any, name: str, a: Any, b: Any, *shape: Any) -> Any:
     return cast(op(cast(a, wide), cast(b, wide), *shape), a.dtype)
 
 
+_UNSHARED: dict[type, Callable[..., Any]] = {
+    Conv2d: Unshared.forward,
+    Conv2dGradInputs: Unshared.by_inputs,
+    Conv2dGradWeights: Unshared.by_weights,
+}
+
+
+def convolution(kind: type, name: str, unshared: bool, *parameters: Any) -> Callable[..., Any]:
+    """What builds a convolution, or the gradient `kind`, of `parameters`: those of `Conv2d`.
+
+    `name` is what errors about `unshared` filters call it.
+    """
+    if unshared:
+        return partial(_UNSHARED[kind], Unshared(name, *parameters))
+    return kind(*parameters)  # type: ignore[no-any-return]
+
+
 def conv2d(
     input: Any,
     filters: Any,
@@ -71,7 +89,7 @@ def conv2d(
     + 1)) // stride + 1. `input_shape` (formerly `image_shape`) and `filter_shape` declare sizes,
     None where open: kernels are made for them, and calls with others raise ValueError.
     `unshared`: every place of the output has filters of its own, (o, oh, ow, c / num_groups, kh,
-    kw), whose sizes, if they do not fit, raise AssertionError.
+    kw).
 
     TypeError for operands that are not 4-d floats; ValueError for a border mode that is none, for
     both names of the input shape at once, and for sizes that do not fit. Unknown keywords are
@@ -93,13 +111,9 @@ def conv2d(
             )  # fmt: skip
         former("conv2d", "image_shape", "input_shape")
         input_shape = image_shape
-    if unshared:
-        local = Unshared("conv2d", input_shape, filter_shape, border_mode, subsample, filter_flip,
-                         filter_dilation, num_groups)  # fmt: skip
-        return in_common_dtype(local.forward, "conv2d", input, filters)
-    op = Conv2d(
-        declared("input_shape", input_shape), declared("filter_shape", filter_shape), border_mode,
-        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
+    op = convolution(
+        Conv2d, "conv2d", unshared, input_shape, filter_shape, border_mode, subsample, filter_flip,
+        filter_dilation, num_groups,
     )  # fmt: skip
     return in_common_dtype(op, "conv2d", input, filters)
 
@@ -118,6 +132,16 @@ def legacy_conv2d(
     Declared shapes whose numbers of channels differ raise AssertionError; the unroll keywords are
     accepted and mean nothing. Other errors as `conv2d`. Source: Theano, tensor/nnet/conv.
     """
+    former("conv2d", "tensor.nnet.conv.conv2d", "tensor.nnet.conv2d", "form")
+    return _always_flipped(
+        input, filters, image_shape, filter_shape, border_mode, subsample, **kwargs
+    )
+
+
+def _always_flipped(
+    input: Any, filters: Any, image_shape: Any, filter_shape: Any, border_mode: Any, subsample: Any,
+    **kwargs: Any,
+) -> Any:  # fmt: skip
     for name in ("imshp_logical", "kshp_logical"):
         if kwargs.get(name) is not None:
             raise ValueError(explain("conv2d", f"{name} is not supported", cure="leave it away"))
@@ -126,7 +150,6 @@ def legacy_conv2d(
             explain("conv2d", f"invalid border_mode {border_mode!r}", expected="'valid' or 'full'",
                     cure="symgraph.tensor.nnet.conv2d has more of them")
         )  # fmt: skip
-    former("conv2d", "tensor.nnet.conv.conv2d", "tensor.nnet.conv2d", "form")
     images = declared("image_shape", image_shape)
     kernels = declared("filter_shape", filter_shape)
     if images and kernels and None not in (images[1], kernels[1]) and images[1] != kernels[1]:
@@ -134,7 +157,7 @@ def legacy_conv2d(
             explain("conv2d", "image_shape[1] and filter_shape[1] differ",
                     got=f"{images} and {kernels}")
         )  # fmt: skip
-    op = Conv2d(images, kernels, border_mode, subsample)  # type: ignore[arg-type]
+    op = Conv2d(images, kernels, border_mode, subsample)
     return in_common_dtype(op, "conv2d", input, filters)
 
 
@@ -157,15 +180,12 @@ def conv2d_grad_wrt_inputs(
     Source: Theano, tensor/nnet/abstract_conv, conv2d_grad_wrt_inputs.
     """
     hint, size = target("input_shape", input_shape, 2)
-    if unshared:
-        local = Unshared("conv2d_grad_wrt_inputs", hint, filter_shape, border_mode, subsample,
-                         filter_flip, filter_dilation, num_groups)  # fmt: skip
-        return in_common_dtype(local.by_inputs, local.name, filters, output_grad, size)
-    op = Conv2dGradInputs(
-        hint, declared("filter_shape", filter_shape), border_mode,
-        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
+    name = "conv2d_grad_wrt_inputs"
+    op = convolution(
+        Conv2dGradInputs, name, unshared, hint, filter_shape, border_mode, subsample, filter_flip,
+        filter_dilation, num_groups,
     )  # fmt: skip
-    return in_common_dtype(op, "conv2d_grad_wrt_inputs", filters, output_grad, size)
+    return in_common_dtype(op, name, filters, output_grad, size)
 
 
 def conv2d_grad_wrt_weights(
@@ -187,15 +207,12 @@ def conv2d_grad_wrt_weights(
     it. Source: Theano, tensor/nnet/abstract_conv, conv2d_grad_wrt_weights.
     """
     hint, size = target("filter_shape", filter_shape, 2, 6 if unshared else 4)
-    if unshared:
-        local = Unshared("conv2d_grad_wrt_weights", input_shape, hint, border_mode, subsample,
-                         filter_flip, filter_dilation, num_groups)  # fmt: skip
-        return in_common_dtype(local.by_weights, local.name, input, output_grad, size)
-    op = Conv2dGradWeights(
-        declared("input_shape", input_shape), hint, border_mode,
-        subsample, filter_flip, filter_dilation, num_groups,  # type: ignore[arg-type]
+    name = "conv2d_grad_wrt_weights"
+    op = convolution(
+        Conv2dGradWeights, name, unshared, input_shape, hint, border_mode, subsample, filter_flip,
+        filter_dilation, num_groups,
     )  # fmt: skip
-    return in_common_dtype(op, "conv2d_grad_wrt_weights", input, output_grad, size)
+    return in_common_dtype(op, name, input, output_grad, size)
 
 
 def target(name: str, shape: Any, axes: int, entries: int | None = None) -> tuple[Any, Any]:
@@ -265,6 +282,6 @@ def signal_conv2d(
         dimshuffle(x, ("x", "x", 0, 1) if x.ndim == 2 else (0, "x", 1, 2))
         for x in (images, kernels)
     ]
-    out = legacy_conv2d(four[0], four[1], shapes[0], shapes[1], border_mode, subsample, **kwargs)
+    out = _always_flipped(four[0], four[1], shapes[0], shapes[1], border_mode, subsample, **kwargs)
     kept = [a for a, x in enumerate((images, kernels)) if x.ndim == 3]
     return dimshuffle(out, (*kept, 2, 3))

@@ -42,8 +42,8 @@ class _Convolution3d:
     """A 3-d convolution of these parameters: something to call, which builds the graph.
 
     Names and order are those of Theano's AbstractConv3d and its gradients. Errors as `conv2d`:
-    ValueError for parameters that are none, TypeError for operands that are not 5-d floats; but
-    AssertionError at the call for sizes that are not the declared ones.
+    ValueError for parameters that are none and for sizes that do not fit, TypeError for operands
+    that are not 5-d floats.
     """
 
     imshp: Hint = None
@@ -196,8 +196,7 @@ def conv3d(
     """Convolution of images (b, c, d, h, w) with filters (o, c / num_groups, kd, kh, kw).
 
     The result is (b, o, od, oh, ow), of the images' dtype; sizes, border modes, declared shapes and
-    errors as for `conv2d`, with the depth as first axis of three, but AssertionError at the call
-    for sizes that are not the declared ones.
+    errors as for `conv2d`, with the depth as first axis of three.
     Source: Theano, tensor/nnet/abstract_conv, conv3d.
     """
     op = AbstractConv3d(input_shape, filter_shape, border_mode, subsample, filter_flip,  # type: ignore[arg-type]

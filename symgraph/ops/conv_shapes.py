@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgraph.errors import explain
-from symgraph.ops.conv_sizes import Hint, canonical_mode
-from symgraph.ops.shape import specify_shape
+from symgraph.ops.conv_sizes import canonical_mode
+from symgraph.ops.shape import with_shape
 from symgraph.ops.sizes import known_integer
-from symgraph.ops.structure import sizes_of
+from symgraph.ops.structure import DeclaredShape, sizes_of
 from symgraph.variable import as_tensor_variable
 
 __all__ = [
@@ -36,12 +36,12 @@ def axis_padding(mode: Any, reach: Any) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
-def promised(x: Any, hint: Hint) -> Any:
-    """`x`, whose sizes are those declared in `hint`; AssertionError at the call if not."""
+def promised(x: Any, hint: Sequence[Any] | None) -> Any:
+    """`x`, whose sizes are those in `hint`, None where open; ShapeError at the call if not."""
     if hint is None:
         return x
     sizes = [n if s is None else s for n, s in zip(sizes_of(x), hint, strict=True)]
-    return specify_shape(x, sizes)
+    return with_shape(DeclaredShape, x, sizes)
 
 
 def _each(border_mode: Any, axes: int) -> Sequence[Any]:

@@ -60,8 +60,8 @@ class _Convolution(Op):
             object.__setattr__(self, name, positive_numbers(name, getattr(self, name)))
         if self.num_groups < 1:
             raise ValueError(explain("conv2d", "num_groups must be positive"))
-        for name in ("imshp", "kshp"):
-            object.__setattr__(self, name, declared(name, getattr(self, name)))
+        for name, argument in (("imshp", "input_shape"), ("kshp", "filter_shape")):
+            object.__setattr__(self, name, declared(argument, getattr(self, name)))
         if self.imshp and self.kshp:
             channels, wanted = self.imshp[1], self.kshp[1]
             if channels is not None and wanted is not None and channels != wanted * self.num_groups:

@@ -6,13 +6,13 @@ Its inputs are variables that nobody else uses; all that it depends on are these
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from symgraph import expr as E
-from symgraph.errors import PLAIN_ERRORS, explain
+from symgraph.errors import explain, retold
 from symgraph.expr import Check, Expr
 from symgraph.graph import (
     Apply,
@@ -123,10 +123,10 @@ class InnerGraph:
         for node, read in zip(self.nodes, reads, strict=True):
             try:
                 made = node.op.evaluate(node, *[values[k] for k in read])
-            except PLAIN_ERRORS as error:
-                if node.trace is None or str(node.trace) in str(error):
-                    raise
-                raise type(error)(explain(node.op, str(error), where=node.trace)) from error
+            except Exception as error:
+                if node.trace is not None and str(node.trace) not in str(error):
+                    retold(error, partial(explain, node.op, where=node.trace))
+                raise
             for variable, value in zip(node.outputs, made, strict=True):
                 values.append(np.asarray(value) if is_tensor(variable) else value)
         return [values[k] for k in results]

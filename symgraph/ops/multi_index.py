@@ -96,14 +96,20 @@ def unravel_index(
     """The coordinates of flat positions in an array of shape `dims`: a tuple of int64 arrays.
 
     `order`: "C" for rows first, "F" for columns first. `ndim` must be given where the length of
-    `dims` is not known. TypeError for what is not an integer; ValueError for an unknown length,
-    and at the call for positions outside. Source: Theano, extra_ops.unravel_index; NumPy. (Theano
-    takes `order`, and ignores it.)
+    `dims` is not known. TypeError for what is not an integer; ValueError for an unknown length or
+    another one than `ndim`, and at the call for positions outside. Source: Theano,
+    extra_ops.unravel_index; NumPy. (Theano takes `order`, and ignores it.)
     """
     _check_order("unravel_index", order)
     dims = as_tensor_variable(dims)
-    if ndim is None:
-        ndim = known_length(dims) if dims.ndim == 1 else 1
+    known = known_length(dims) if dims.ndim == 1 else ndim or 1
+    if None not in (ndim, known) and ndim != known:
+        raise ValueError(
+            explain("unravel_index", "ndim is not the length of dims", got=f"ndim={ndim} for "
+                    f"{known} sizes, {describe((dims,))}", expected=f"ndim={known}",
+                    cure="leave ndim out")
+        )  # fmt: skip
+    ndim = known if ndim is None else ndim
     if ndim is None or ndim < 1:
         raise ValueError(
             explain("unravel_index", "The length of the provided dimension list cannot be "

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from symgraph.errors import explain
-from symgraph.ops.conv import in_common_dtype
+from symgraph.ops.conv import convolution, in_common_dtype
 from symgraph.ops.conv_sizes import Hint, Mode, Pair
 from symgraph.ops.convolution import Conv2d, Conv2dGradInputs, Conv2dGradWeights
 from symgraph.ops.pool import pool_2d, pool_3d
-from symgraph.ops.unshared import Unshared
 
 __all__ = ["AbstractConv2d", "AbstractConv2d_gradInputs", "AbstractConv2d_gradWeights", "Pool"]
 
@@ -39,23 +38,21 @@ class _Convolution2d:
         self._op(Conv2d)  # parameters that are none are refused here
 
     def _op(self, kind: type) -> Any:
-        """The op of class `kind`, or what stands for all three where filters are unshared."""
-        parameters = (
-            self.imshp, self.kshp, self.border_mode, self.subsample, self.filter_flip,
-            self.filter_dilation, self.num_groups,
+        """What builds the op of class `kind`."""
+        return convolution(
+            kind, type(self).__name__, self.unshared, self.imshp, self.kshp, self.border_mode,
+            self.subsample, self.filter_flip, self.filter_dilation, self.num_groups,
         )  # fmt: skip
-        return Unshared(type(self).__name__, *parameters) if self.unshared else kind(*parameters)
 
-    def _build(self, method: Any, *operands: Any) -> Any:
-        return in_common_dtype(method, type(self).__name__, *operands)
+    def _build(self, kind: type, *operands: Any) -> Any:
+        return in_common_dtype(self._op(kind), type(self).__name__, *operands)
 
 
 class AbstractConv2d(_Convolution2d):
     """`conv2d`, called with images and filters."""
 
     def __call__(self, img: Any, kern: Any) -> Any:
-        op = self._op(Conv2d)
-        return self._build(op.forward if self.unshared else op, img, kern)
+        return self._build(Conv2d, img, kern)
 
 
 class AbstractConv2d_gradInputs(_Convolution2d):
@@ -63,8 +60,7 @@ class AbstractConv2d_gradInputs(_Convolution2d):
     columns of the images (two ints or scalars, or a vector)."""
 
     def __call__(self, kern: Any, topgrad: Any, shape: Any) -> Any:
-        op = self._op(Conv2dGradInputs)
-        return self._build(op.by_inputs if self.unshared else op, kern, topgrad, shape)
+        return self._build(Conv2dGradInputs, kern, topgrad, shape)
 
 
 class AbstractConv2d_gradWeights(_Convolution2d):
@@ -72,8 +68,7 @@ class AbstractConv2d_gradWeights(_Convolution2d):
     columns of the filters (two ints or scalars, or a vector)."""
 
     def __call__(self, img: Any, topgrad: Any, shape: Any) -> Any:
-        op = self._op(Conv2dGradWeights)
-        return self._build(op.by_weights if self.unshared else op, img, topgrad, shape)
+        return self._build(Conv2dGradWeights, img, topgrad, shape)
 
 
 @dataclass(frozen=True)

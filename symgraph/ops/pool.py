@@ -13,7 +13,7 @@ from symgraph.deprecation import former, warn_user
 from symgraph.errors import explain
 from symgraph.ops.core import describe
 from symgraph.ops.elementwise import cast
-from symgraph.ops.pooling import MaxPoolGrad, Pool
+from symgraph.ops.pooling import TIES, MaxPoolGrad, Pool
 from symgraph.ops.shape import reshape
 from symgraph.ops.structure import known_integer, sizes_of
 from symgraph.types import INTEGERS
@@ -93,6 +93,8 @@ def pool_2d(
     ds: Any = None,
     st: Any = None,
     padding: Any = None,
+    *,
+    ties: str = "all",
 ) -> Any:
     """Each window of the last two axes reduced to its "max", "sum", "average_inc_pad" or
     "average_exc_pad".
@@ -103,9 +105,13 @@ def pool_2d(
     (the default, with a warning). All may be ints, pairs or symbolic int vectors; windows that are
     known when the graph is built get kernels of their own.
 
-    The result has the input's dtype and leading axes. Every element that ties for a maximum gets
-    the full gradient. NotImplementedError for inputs below 2-d, for padding without ignore_border
-    or not below `ws`; ValueError for other modes. Source: Theano, library/tensor/signal/pool.
+    `ties`: of the elements of a window that tie for its maximum, "all" get the full gradient, as in
+    Theano, or only the "first", row by row, as in PyTorch (torch.nn.MaxPool2d on the CPU), Keras
+    and JAX; other modes have no ties. NaN wins a maximum and gets no gradient either way.
+
+    The result has the input's dtype and leading axes. NotImplementedError for inputs below 2-d, for
+    padding without ignore_border or not below `ws`; ValueError for other modes and ties. Source:
+    Theano, library/tensor/signal/pool, which has no `ties`.
     """
     sizes, strides, pads = _windows(2, ws, stride, pad, ds, st, padding)
     ignore_border = _border(2, ignore_border)
@@ -115,12 +121,15 @@ def pool_2d(
             explain("pool_2d", "pooling needs at least 2 dimensions", got=describe((x,)))
         )
     wide = cast(x, "float32") if x.dtype == "float16" else x
+    if mode != "max" and ties in TIES:
+        ties = "all"  # there are none: one op, not two
     numbers = [*sizes, *strides, *pads]
     if all(isinstance(n, int) for n in numbers):
-        op = Pool(mode, ignore_border, *(tuple(p) for p in (sizes, strides, pads)))
+        ws, stride, pad = map(tuple, (sizes, strides, pads))
+        op = Pool(mode, ignore_border, ws, stride, pad, ties)
         return cast(op(wide), x.dtype)
     window = as_tensor_variable([cast(as_tensor_variable(n), "int64") for n in numbers])
-    return cast(Pool(mode, ignore_border)(wide, window), x.dtype)
+    return cast(Pool(mode, ignore_border, ties=ties)(wide, window), x.dtype)
 
 
 def pool_3d(
@@ -133,12 +142,14 @@ def pool_3d(
     ds: Any = None,
     st: Any = None,
     padding: Any = None,
+    *,
+    ties: str = "all",
 ) -> Any:
     """Each window of the last three axes (depth, rows, columns) reduced; all else as `pool_2d`.
 
-    All modes are products over the axes, so that rows and columns are pooled first, then the depth;
-    ties for a maximum all get its gradient. NotImplementedError for inputs below 3-d.
-    Source: Theano, library/tensor/signal/pool, pool_3d.
+    All modes are products over the axes, so that rows and columns are pooled first, then the depth:
+    the first maximum is that of the first depth, row by row. NotImplementedError for inputs below
+    3-d. Source: Theano, library/tensor/signal/pool, pool_3d.
     """
     windows = _windows(3, ws, stride, pad, ds, st, padding)
     ignore_border = _border(3, ignore_border)
@@ -148,11 +159,13 @@ def pool_3d(
             explain("pool_3d", "pooling needs at least 3 dimensions", got=describe((x,)))
         )
     sizes, strides, pads = ([n[0], n[1:]] for n in windows)
-    flat = pool_2d(x, sizes[1], ignore_border, strides[1], pads[1], mode)
+    flat = pool_2d(x, sizes[1], ignore_border, strides[1], pads[1], mode, ties=ties)
     *outer, depth, rows, columns = sizes_of(flat)
     flat = reshape(flat, [*outer, depth, rows * columns])
-    out = pool_2d(flat, [sizes[0], 1], ignore_border, [strides[0], 1], [pads[0], 0], mode)
-    return reshape(out, [*outer, -1, rows, columns])
+    out = pool_2d(
+        flat, [sizes[0], 1], ignore_border, [strides[0], 1], [pads[0], 0], mode, ties=ties
+    )
+    return reshape(out, [*outer, sizes_of(out)[-2], rows, columns])
 
 
 def max_pool_2d_same_size(input: Any, patch_size: Any) -> Any:

@@ -24,7 +24,8 @@ MOST = 8  # elements of a window: the bits of a mark
 @dataclass(frozen=True)
 class MaxPoolMarks(_Pooling):
     """The maximum of each window, and a uint8 with bit i * columns + j set where the element in
-    row i and column j of the window equals it. NaN equals nothing.
+    row i and column j of the window equals it; with ties="first", the lowest of these bits. NaN
+    equals nothing.
 
     Windows tile the image, are whole and have at most 8 elements.
     """
@@ -44,8 +45,9 @@ class MaxPoolMarks(_Pooling):
         taps = [x[..., rows[:, None], columns] for rows, columns, _ in self._taps(x.shape, ())]
         with np.errstate(invalid="ignore"):
             best = np.maximum.reduce(taps)
-        marks = sum((tap == best).astype("uint8") << k for k, tap in enumerate(taps))
-        return [best, np.asarray(marks, "uint8")]
+        equal = sum((tap == best).astype("uint8") << k for k, tap in enumerate(taps))
+        marks = np.asarray(equal, "uint8")
+        return [best, marks & np.negative(marks) if self.ties == "first" else marks]
 
 
 @dataclass(frozen=True)

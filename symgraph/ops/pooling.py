@@ -20,6 +20,7 @@ from symgraph.ops.reduce import match_pattern
 from symgraph.types import FLOATS, INTEGERS, DisconnectedType, TensorType
 
 MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
+TIES = ("all", "first")
 Pair = tuple[int, int]
 
 
@@ -59,9 +60,10 @@ def _window_error(
 class _Pooling(Op):
     """What the ops share: the windows, from the fields or, where these are None, from the input.
 
-    `ws`, `stride` and `pad` are pairs for rows and columns. Windows that are known only when the
-    function is called come as a last input, the six numbers in one int vector; such an op runs as
-    a Python step.
+    `ws`, `stride` and `pad` are pairs for rows and columns. `ties`: of the elements that equal the
+    maximum of a window, all, or the first, row by row, stand for it in derivatives. Windows that
+    are known only when the function is called come as a last input, the six numbers in one int
+    vector; such an op runs as a Python step.
     """
 
     mode: str
@@ -69,6 +71,7 @@ class _Pooling(Op):
     ws: Pair | None = None
     stride: Pair | None = None
     pad: Pair | None = None
+    ties: str = "all"
 
     kernel_name: ClassVar[str]
     arity: ClassVar[int]  # arrays among the inputs
@@ -78,6 +81,10 @@ class _Pooling(Op):
             raise ValueError(
                 explain(self, f"pooling mode {self.mode!r} is not known", expected=", ".join(MODES))
             )
+        if self.ties not in TIES:
+            raise ValueError(
+                explain(self, f"ties={self.ties!r} is not known", expected=" or ".join(TIES))
+            )
         if self.ws is not None and self.stride is not None and self.pad is not None:
             error = _window_error(self.ws, self.stride, self.pad, self.ignore_border)
             if error is not None:
@@ -85,7 +92,7 @@ class _Pooling(Op):
 
     def _again(self, kind: type[_Pooling]) -> Any:
         """Another of these ops, for the same windows."""
-        return kind(self.mode, self.ignore_border, self.ws, self.stride, self.pad)
+        return kind(self.mode, self.ignore_border, self.ws, self.stride, self.pad, self.ties)
 
     def output_types(self, *inputs: Any) -> list[TensorType]:
         x = inputs[0]
@@ -161,7 +168,7 @@ class _Pooling(Op):
         return tuple(node.inputs)
 
     def _library_call(self, node: Apply, ctx: Context) -> LibraryCall:
-        params = {"ws": self.ws, "stride": self.stride, "pad": self.pad, "mode": self.mode}
+        params = {n: getattr(self, n) for n in ("ws", "stride", "pad", "mode", "ties")}
         arrays = self._arrays(node)
         results = self.infer_shape(node, ctx)
         shapes = {f"out{i}": shape for i, shape in enumerate(results)}
@@ -184,6 +191,20 @@ class _Pooling(Op):
                 row_in = (rows >= 0) & (rows < shape[-2])
                 column_in = (columns >= 0) & (columns < shape[-1])
                 yield rows[row_in], columns[column_in], np.ix_(row_in, column_in)  # type: ignore[misc]
+
+    def _maxima(
+        self, x: np.ndarray, out: np.ndarray, window: Sequence[int]
+    ) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], np.ndarray]]:
+        """For each place in a window: the index of it in x, that of the windows in out, and where
+        x there stands for the maximum. All is done with one place before the next one is made."""
+        none_yet = np.ones(out.shape, bool)
+        for rows, columns, inside in self._taps(x.shape, window):
+            at, of = (..., rows[:, None], columns), (..., *inside)
+            chosen = x[at] == out[of]
+            if self.ties == "first":
+                chosen &= none_yet[of]
+                none_yet[of] &= ~chosen
+            yield at, of, chosen
 
     def _divisor(self, shape: Sequence[int], window: Sequence[int]) -> Any:
         """By what the sum over each window is divided."""
@@ -210,7 +231,9 @@ class _Pooling(Op):
 
     def __str__(self) -> str:
         windows = "" if self.ws is None else f", ws={self.ws}, stride={self.stride}, pad={self.pad}"
-        return f"{type(self).__name__}{{{self.mode}, ignore_border={self.ignore_border}{windows}}}"
+        ties = "" if self.ties == "all" else f", ties={self.ties}"
+        facts = f"{self.mode}, ignore_border={self.ignore_border}{windows}{ties}"
+        return f"{type(self).__name__}{{{facts}}}"
 
 
 @dataclass(frozen=True)
@@ -254,7 +277,8 @@ class Pool(_Pooling):
 class MaxPoolGrad(_Pooling):
     """The gradient of max pooling, from x, the pooled x and the gradient by it.
 
-    Every element that ties for the maximum of a window gets all of that window's gradient.
+    Every element that ties for the maximum of a window gets all of that window's gradient, or the
+    first one alone: `ties`. NaN equals nothing: where it is the maximum, no element gets any.
     """
 
     kernel_name = "max_pool_grad"
@@ -272,9 +296,8 @@ class MaxPoolGrad(_Pooling):
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         (x, out, g), window = inputs[:3], self._read(inputs)
         total = np.zeros(x.shape)
-        for rows, columns, inside in self._taps(x.shape, window):
-            at = (..., rows[:, None], columns)
-            total[at] += np.where(x[at] == out[(..., *inside)], g[(..., *inside)], 0)
+        for at, of, chosen in self._maxima(x, out, window):
+            total[at] += np.where(chosen, g[of], 0)
         return [total.astype(x.dtype)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
@@ -285,7 +308,8 @@ class MaxPoolGrad(_Pooling):
 
 @dataclass(frozen=True)
 class MaxPoolGradGrad(_Pooling):
-    """The sum over each window of v where x is the window's maximum, from x, the pooled x and v."""
+    """The sum over each window of v where x is the window's maximum, from x, the pooled x and v;
+    with ties="first", v where it is so first."""
 
     kernel_name = "max_pool_grad_grad"
     arity = 3
@@ -293,9 +317,8 @@ class MaxPoolGradGrad(_Pooling):
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         (x, out, v), window = inputs[:3], self._read(inputs)
         total = np.zeros(out.shape)
-        for rows, columns, inside in self._taps(x.shape, window):
-            at = (..., rows[:, None], columns)
-            total[(..., *inside)] += np.where(x[at] == out[(..., *inside)], v[at], 0)
+        for at, of, chosen in self._maxima(x, out, window):
+            total[of] += np.where(chosen, v[at], 0)
         return [total.astype(x.dtype)]
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:

@@ -5,9 +5,10 @@ Source of names and semantics: Theano, tensor/raw_random.py and sandbox/rng_mrg.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,30 @@ from symgraph.types import DisconnectedType, NullType
 from symgraph.variable import as_tensor_variable, constant
 
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a normal distribution cut at two deviations
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def whole(method: Callable[P, R]) -> Callable[P, R]:
+    """A draw that, if it fails, leaves its source of random numbers as it was.
+
+    The source has `state_updates`, a list, and other attributes that are replaced, not changed.
+    """
+
+    @wraps(method)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> R:
+        source: Any = args[0]
+        before, length = dict(vars(source)), len(source.state_updates)
+        try:
+            return method(*args, **kwargs)
+        except Exception:
+            vars(source).update(before)
+            del source.state_updates[length:]
+            raise
+
+    return draw
 
 
 def affine(x: Any, scale: Any, shift: Any, dtype: str) -> Any:

@@ -17,16 +17,31 @@ from symgraph.expr import Check
 from symgraph.graph import Apply, Context, Op
 from symgraph.graph import Shape as Sizes
 from symgraph.ops.alloc import arange
+from symgraph.ops.assertion import Require
 from symgraph.ops.core import describe
-from symgraph.ops.elementwise import cast, gt, le, log1p, lt, minimum, neg, true_div
+from symgraph.ops.elementwise import (
+    abs_,
+    cast,
+    eq,
+    ge,
+    gt,
+    le,
+    log1p,
+    lt,
+    minimum,
+    neg,
+    or_,
+    true_div,
+)
 from symgraph.ops.join import join
 from symgraph.ops.random import fitting, parameter
+from symgraph.ops.reduce import all as all_of
 from symgraph.ops.reduce import sum as sum_of
 from symgraph.ops.shape import shape_padleft, shape_padright
 from symgraph.ops.sizes import checks_of
 from symgraph.ops.sort import PermuteAlong, argsort, cumsum
 from symgraph.ops.structure import shape_i, sizes_of
-from symgraph.types import DISCRETE, TensorType
+from symgraph.types import DISCRETE, FLOATS, TensorType
 from symgraph.variable import as_tensor_variable
 
 
@@ -35,14 +50,17 @@ def trials(u: Any, p: Any, dtype: str) -> Any:
     return cast(sum_of(cast(fitting(lt(u, shape_padleft(p)), u), "int64"), axis=0), dtype)
 
 
-def multinomial_counts(pvals: Any, u: Any, dtype: str) -> Any:
+def multinomial_counts(pvals: Any, u: Any, dtype: str, rest: bool = False) -> Any:
     """How often each class is drawn: (..., classes) counts as `dtype`.
 
     `pvals` (..., classes) are probabilities, `u` (n, ...) uniform numbers, one for each draw: the
     class is the first up to which the probabilities, added in float64, exceed the number. Where
-    none does, nothing is drawn.
+    none does, nothing is drawn, or the last class, if it gets the `rest`.
     """
     reached = gt(shape_padleft(_cumulated(pvals)), shape_padright(u))
+    if rest:
+        count = shape_i(reached, reached.ndim - 1)
+        reached = or_(reached, eq(arange(count), count - 1))
     upto = sum_of(cast(reached, "int64"), axis=0)
     before = (slice(None),) * (upto.ndim - 1)
     rest = upto[(*before, slice(1, None))] - upto[(*before, slice(None, -1))]
@@ -107,6 +125,29 @@ def probabilities(p: Any, who: str) -> Any:
         raise ValueError(explain(who, "one probability for each class", got=describe([p]),
                                  expected="a vector at least"))  # fmt: skip
     return p
+
+
+def distribution(p: Any, who: str, total: bool, count: Any = None) -> Any:
+    """`probabilities`, checked at the call as NumPy checks them: ValueError for those that are
+    negative or NaN, and for sums that are not 1 within sqrt(eps) of their dtype.
+
+    Without `total` only sums above 1 are refused, of all but the last, which gets what is left.
+    `count`: how many classes must have a chance.
+    """
+    p = probabilities(p, who)
+    last = p.ndim - 1
+    added = p if total else p[(*(slice(None),) * last, slice(None, -1))]
+    beyond = sum_of(cast(added, "float64"), axis=last, keepdims=True) - 1.0
+    eps = np.finfo(p.dtype if p.dtype in FLOATS else "float64").eps
+    conditions = {
+        "probabilities are negative or NaN": all_of(ge(p, 0), axis=last, keepdims=True),
+        "probabilities do not add up to 1": le(abs_(beyond) if total else beyond, float(eps**0.5)),
+    }
+    if count is not None:
+        likely = sum_of(cast(gt(p, 0), "int64"), axis=last, keepdims=True)
+        conditions["fewer classes than are drawn have a probability above 0"] = ge(likely, count)
+    expected = "numbers from 0 that add up to 1 along the last axis"
+    return Require(who, tuple(conditions), expected)(p, *conditions.values())
 
 
 def _cumulated(pvals: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from symgraph import expr as E
-from symgraph.errors import PLAIN_ERRORS, ShapeError, explain, in_round
+from symgraph.errors import ShapeError, explain, in_round
 from symgraph.expr import Check, Expr
 from symgraph.graph import Apply, Context, Op, Shape, Variable
 from symgraph.ops.core import describe
@@ -302,8 +302,9 @@ class Scan(Op):
             arrays = map(np.asarray, (*elements, *carries, *given.fixed))
             try:
                 new = self.results(step(list(arrays)))
-            except PLAIN_ERRORS as error:
-                raise in_round(error, t, self) from error
+            except Exception as error:
+                in_round(error, t, self)
+                raise
             if mapped is None:
                 mapped = [np.zeros((n, *x.shape), x.dtype) for x in new.mapped]
             for k, value in enumerate(new.states):

@@ -62,7 +62,7 @@ def _floating(*dtypes: str) -> str:
 
 def _of_scipy(name: str) -> Callable[..., Any]:
     def apply(*args: Any) -> Any:
-        import scipy.special  # type: ignore[import-untyped]
+        import scipy.special
 
         return getattr(scipy.special, name)(*args)
 

@@ -224,6 +224,11 @@ def specify_shape(x: Any, shape: Any) -> Any:
     `shape` is as for `reshape`, without -1. Constants 1 make the axis broadcastable.
     Source: Theano, `T.specify_shape`.
     """
+    return with_shape(SpecifyShape, x, shape)
+
+
+def with_shape(kind: type[SpecifyShape], x: Any, shape: Any) -> Any:
+    """`x` with the promise `kind` that its shape is `shape`."""
     x = as_tensor_variable(x)
     vector, length = _shape_vector(shape, x.ndim, "specify_shape")
     if length != x.ndim:
@@ -234,7 +239,7 @@ def specify_shape(x: Any, shape: Any) -> Any:
     pattern = [
         one or known_integer(vector, k) == 1 for k, one in enumerate(x.broadcastable)
     ]  # fmt: skip
-    node = SpecifyShape(tuple(pattern)).make_node(x, vector)
+    node = kind(tuple(pattern)).make_node(x, vector)
     raise_known_failures(node)
     return node.out
 

@@ -435,6 +435,17 @@ class SpecifyShape(Op):
 
 
 @dataclass(frozen=True)
+class DeclaredShape(SpecifyShape):
+    """x, whose sizes a convolution declares; ShapeError at the call if they are others."""
+
+    error: ClassVar[type[Exception]] = ShapeError
+    problem: ClassVar[str] = "the shape is not the one that the convolution was given"
+
+    def __str__(self) -> str:
+        return "DeclaredShape"
+
+
+@dataclass(frozen=True)
 class SpecifyLength(SpecifyShape):
     """A vector of sizes, of which the length is promised; ShapeError at the call for another."""
 

@@ -15,7 +15,7 @@ from symgraph.ops.conv_shapes import axis_padding, promised
 from symgraph.ops.conv_sizes import canonical_mode, declared, positive_numbers
 from symgraph.ops.core import describe, dimshuffle
 from symgraph.ops.linalg import Dot
-from symgraph.ops.shape import reshape, specify_shape
+from symgraph.ops.shape import reshape
 from symgraph.ops.structure import shape_i, sizes_of
 from symgraph.ops.windows import OverlapAdd, Windows, crop_axis, pad_axis
 from symgraph.variable import as_tensor_variable
@@ -87,7 +87,7 @@ class Unshared:
         image, kernel = self._checked(image, 4, self.images), self._checked(kernel, 6, self.filters)
         seen = self._windows(image, sizes_of(kernel)[4:])
         places = [*sizes_of(kernel)[:1], *sizes_of(seen)[1:3], *sizes_of(kernel)[3:]]
-        weights = self._grouped(self._flipped(specify_shape(kernel, places)), 0)
+        weights = self._grouped(self._flipped(promised(kernel, places)), 0)
         out = self._product(seen, dimshuffle(weights, (0, 2, 3, 4, 5, 6, 1)), 3)
         out = dimshuffle(out, (3, 0, 4, 1, 2))
         sizes = sizes_of(out)
@@ -97,7 +97,7 @@ class Unshared:
         """The gradient by the images, whose rows and columns are `size`."""
         kernel, top = self._checked(kernel, 6, self.filters), self._checked(top, 4, None)
         places = [*sizes_of(kernel)[:1], *sizes_of(top)[2:], *sizes_of(kernel)[3:]]
-        weights = self._grouped(self._flipped(specify_shape(kernel, places)), 0)
+        weights = self._grouped(self._flipped(promised(kernel, places)), 0)
         errors = dimshuffle(self._grouped(top, 1), (1, 3, 4, 0, 2))
         seen = self._product(errors, dimshuffle(weights, (0, 2, 3, 1, 4, 5, 6)), 1)
         image = dimshuffle(seen, (3, 0, 4, 1, 5, 2, 6))
@@ -118,7 +118,7 @@ class Unshared:
         seen = self._windows(image, [size[0], size[1]])
         errors = dimshuffle(self._grouped(top, 1), (1, 3, 4, 2, 0))
         places = [*sizes_of(errors)[:1], *sizes_of(seen)[1:3], *sizes_of(errors)[3:]]
-        weights = self._product(specify_shape(errors, places), seen, 1)
+        weights = self._product(promised(errors, places), seen, 1)
         weights = dimshuffle(weights, (0, 3, 1, 2, 4, 5, 6))
         weights = reshape(weights, [shape_i(top, 1), *sizes_of(weights)[2:]])
         return self._flipped(weights)

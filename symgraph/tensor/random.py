@@ -38,15 +38,16 @@ from symgraph.ops.random import (
     range_of,
     sample_sizes,
     success_probability,
+    whole,
 )
 from symgraph.ops.random_philox import PhiloxDraw, following, key_of
 from symgraph.ops.random_samples import (
     classes,
     distinct_classes,
+    distribution,
     equal_classes,
     first,
     multinomial_counts,
-    probabilities,
     shuffled_rows,
     trials,
 )
@@ -119,6 +120,7 @@ class RandomStreams:
 
     # -- distributions ----------------------------------------------------------------------------
 
+    @whole
     def uniform(
         self, size: Any = None, low: Any = 0.0, high: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: Any = None,
@@ -134,6 +136,7 @@ class RandomStreams:
         low = as_tensor_variable(low)
         return self._located("uniform", size, low, range_of(low, high), ndim, dtype)
 
+    @whole
     def normal(
         self, size: Any = None, avg: Any = 0.0, std: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: Any = None, truncate: bool = False,
@@ -144,6 +147,7 @@ class RandomStreams:
         kind = "uniform" if truncate else "normal"
         return self._located(kind, size, avg, std, ndim, dtype, truncate)
 
+    @whole
     def truncated_normal(
         self, size: Any = None, avg: Any = 0.0, std: Any = 1.0, ndim: int | None = None,
         dtype: str | None = None, nstreams: Any = None,
@@ -153,6 +157,7 @@ class RandomStreams:
         std = true_div(std, TRUNCATED_DEVIATION)
         return self.normal(size, avg, std, ndim, dtype, truncate=True)
 
+    @whole
     def binomial(
         self, size: Any = None, n: int = 1, p: Any = 0.5, ndim: int | None = None,
         dtype: str = "int64", nstreams: Any = None,
@@ -175,6 +180,7 @@ class RandomStreams:
         drawn = self._uniform([as_size(int(n), "binomial"), *sizes], [False, *pattern])
         return _from(drawn, trials(drawn, p, dtype))
 
+    @whole
     def multinomial(
         self, size: Any = None, n: Any = 1, pvals: Any = None, ndim: int | None = None,
         dtype: str = "int64", nstreams: Any = None,
@@ -182,13 +188,16 @@ class RandomStreams:
         """How often each class is drawn in `n` draws (an int or an int scalar), as `dtype`.
 
         `pvals`: (..., classes) probabilities. The result has their shape, or (*size, classes), to
-        which they are broadcast. No gradient by `pvals`.
+        which they are broadcast. No gradient by `pvals`. As in NumPy the last class gets what the
+        others leave; ValueError at the call for negative probabilities, NaN, and others that add
+        up to more than 1.
         """
-        pvals = probabilities(pvals, "multinomial")
+        pvals = distribution(pvals, "multinomial", total=False)
         sizes, _ = sample_sizes(size, ndim, "multinomial", [pvals[..., 0]])
         drawn = self._uniform([as_size(n, "multinomial"), *sizes])
-        return _from(drawn, multinomial_counts(pvals, drawn, check_dtype(dtype)))
+        return _from(drawn, multinomial_counts(pvals, drawn, check_dtype(dtype), rest=True))
 
+    @whole
     def choice(
         self, size: Any = 1, a: Any = None, replace: bool = True, p: Any = None,
         ndim: int | None = None, dtype: str = "int64", nstreams: Any = None,
@@ -199,6 +208,8 @@ class RandomStreams:
         are drawn from each distribution, into (..., *size), and `a` may be left out. Without
         `replace` all are different, and `size` is one number: IndexError at the call where there
         are fewer classes. The result has `dtype`, or that of a vector `a`. No gradient by `p`.
+        ValueError at the call for probabilities that are negative or NaN or do not add up to 1,
+        within sqrt(eps) of their dtype, and where fewer are above 0 than different ones are drawn.
         """
         items: Any = None if a is None else as_tensor_variable(a)
         if items is not None and items.ndim > 1:
@@ -208,7 +219,8 @@ class RandomStreams:
             raise TypeError(explain("choice", "neither a nor p says what to choose from",
                                     cure="a=10 for the numbers below 10"))  # fmt: skip
         sizes, _ = sample_sizes(size, ndim, "choice")
-        pvals = None if p is None else probabilities(p, "choice")
+        wanted = None if replace or len(sizes) != 1 else sizes[0]
+        pvals = None if p is None else distribution(p, "choice", total=True, count=wanted)
         batch = [] if pvals is None else list(sizes_of(pvals))[:-1]
         if replace:
             drawn = self._uniform([*batch, *sizes])
@@ -229,6 +241,7 @@ class RandomStreams:
         chosen = index if items is None or items.ndim == 0 else items[index]
         return _from(drawn, chosen if chosen is not index else cast(index, dtype))
 
+    @whole
     def random_integers(
         self, size: Any = None, low: Any = 0, high: Any = 1, ndim: int | None = None,
         dtype: str = "int64", nstreams: Any = None,
@@ -245,6 +258,7 @@ class RandomStreams:
         found = add(low, equal_classes(drawn, add(sub(high, low), 1)))
         return _from(drawn, cast(fitting(found, drawn), dtype))
 
+    @whole
     def permutation(
         self, size: Any = (), n: Any = 1, ndim: int | None = None, dtype: str = "int64"
     ) -> Any:
@@ -254,6 +268,7 @@ class RandomStreams:
                            [False] * (len(sizes) + 1), "float64")  # fmt: skip
         return _from(drawn, cast(argsort(drawn), dtype))
 
+    @whole
     def shuffle_row_elements(self, input: Any) -> Any:
         """`input` with the elements along its last axis shuffled, each row by itself.
 

@@ -169,8 +169,12 @@ DIFFERENT: dict[str, str] = {
     "theano.d3viz.d3viz": "one file that needs no other; `copy_deps` means nothing",
     "theano.printing.pydotprint": "kernels are framed; without Graphviz an SVG is written",
     "theano.tensor.cast": "to complex types: not supported",
+    "theano.tensor.nnet.conv2d": "sizes other than the declared ones always raise ValueError, in "
+    "`conv3d` too; Theano checked if `conv.assert_shape` was set, and raised AssertionError",
     "theano.scan": "`n_steps` beyond a sequence raises, where Theano cut it in silence",
     "theano.tensor.signal.pool.Pool": "for `isinstance`: op classes are built differently here",
+    "theano.tensor.signal.pool.pool_2d": 'also `ties="first"`, in `pool_3d` too: of the elements '
+    "that tie for a maximum, the first alone gets the gradient; the default is Theano's, all",
     "theano.tensor.signal.downsample.max_pool_2d": "as in Theano 0.6 to 0.8, with a warning",
 }
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 import gzip
 import pickle
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lenet import data
 from lenet.data import catalog
-from lenet.data.catalog import Arrays
+from lenet.data.arrays import Parts, assemble
 
 NAMES = [file.name for file in catalog.COLLECTIONS["mnist"].files]
+
+
+class Arrays(NamedTuple):
+    """What the four official IDX files hold: images (n, height, width) and labels (n,)."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    def parts(self) -> Parts:
+        return assemble({"train": self[:2], "test": self[2:]}, "test")
 
 
 def arrays(train: int = 60, test: int = 10, seed: int = 0) -> Arrays:
@@ -55,5 +68,5 @@ def write_pickle(path: Path, content: Arrays, divisor: float = 256, protocol: in
 def same(dataset: data.Dataset, content: Arrays) -> bool:
     images = np.concatenate([dataset.train.images, dataset.valid.images])
     labels = np.concatenate([dataset.train.labels, dataset.valid.labels])
-    found = (images, labels, *dataset.test)
+    found = (images[:, 0], labels, dataset.test.images[:, 0], dataset.test.labels)
     return all(np.array_equal(a, b) for a, b in zip(found, content, strict=True))

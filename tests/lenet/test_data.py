@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import http.server
 import io
 import os
 import tarfile
-import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lenet import data, data_command
+from lenet import data
+from lenet.__main__ import main
+from lenet.commands import data as data_command
 from lenet.data import DataError, catalog, sources
-from lenet.data.catalog import Arrays, Unavailable
-from tests.lenet.data_files import NAMES, arrays, idx, same, write_idx, write_npz, write_pickle
+from lenet.data.errors import Unavailable
+from tests.lenet.data_files import (
+    NAMES,
+    Arrays,
+    arrays,
+    idx,
+    same,
+    write_idx,
+    write_npz,
+    write_pickle,
+)
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -116,33 +123,11 @@ def test_files_of_the_other_data_set_are_not_taken(official: Arrays, tmp_path: P
     write_idx(tmp_path, official)
     with pytest.raises(Unavailable, match="no fashion-mnist in"):
         data.load("fashion-mnist", source="files", root=tmp_path)
+    with pytest.raises(Unavailable, match=r"no fashion-mnist in .*, but mnist.*--data mnist"):
+        data.load("fashion-mnist", source=tmp_path)
 
 
 # ---- fetching ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A mirror on this machine: its folder; the catalogue points to it and to a dead one."""
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args, **kwargs) -> None:
-            super().__init__(*args, directory=folder, **kwargs)
-
-        def log_message(self, *args) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        urls = ("http://127.0.0.1:9/", f"http://127.0.0.1:{server.server_port}/")
-        small = replace(catalog.COLLECTIONS["mnist"], mirrors=urls)
-        monkeypatch.setitem(catalog.COLLECTIONS, "mnist", small)
-        monkeypatch.setenv("SYMGRAPH_OFFLINE", "0")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        yield folder
-        server.shutdown()
 
 
 def test_mirror(official: Arrays, mirror: Path, tmp_path: Path) -> None:
@@ -247,9 +232,7 @@ def test_a_failed_write_leaves_the_old_file(
 
 
 def command(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    data_command.add_arguments(parser)
-    return data_command.run(parser.parse_args(words))
+    return main(["data", *words])
 
 
 def test_command_fetch_and_info(official: Arrays, tmp_path: Path, capsys) -> None:
@@ -268,13 +251,49 @@ def test_command_says_why_it_failed(capsys) -> None:
     assert "data fetch --name fashion-mnist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command("show", "--count", "0")
-    assert "'0' is not a number from 1 to 1000" in capsys.readouterr().err
+    assert "'0' is not a number from 1 to 50" in capsys.readouterr().err
 
 
 def test_command_show(tmp_path: Path, capsys) -> None:
     pytest.importorskip("matplotlib", reason="pictures need the extra lenet")
-    out = tmp_path / "digits.png"
-    assert command("show", "--source", "sample", "--out", str(out), "--count", "12") == 0
+    out = tmp_path / "examples.png"
+    assert command("show", "--source", "sample", "--out", str(out), "--count", "3") == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert command("show", "--source", "sample", "--out", str(tmp_path / "digits.txt")) == 1
     assert "expected a PNG file" in capsys.readouterr().err
+
+
+def test_contact_sheet(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra lenet")
+    sample = data.load(source="sample")
+    sheet = data_command.contact_sheet(sample, "test", 4, seed=1)
+    assert sheet == data_command.contact_sheet(sample, "test", 4, seed=1)
+    assert sheet != data_command.contact_sheet(sample, "test", 4, seed=2)
+    with pytest.raises(DataError, match="--seed: got -1; expected a number from 0 to 4294967295"):
+        data_command.contact_sheet(sample, seed=-1)
+
+
+def test_command_describes_own_data(tmp_path: Path, capsys) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra lenet")
+    path = tmp_path / "own.npz"
+    images = np.random.default_rng(0).integers(0, 256, (180, 9, 12, 3), np.uint8)
+    np.savez(path, x=images, y=np.repeat(np.arange(45), 4))
+    own = ("--source", str(path), "--size", "6x8")
+    assert command("info", *own) == 0
+    said = capsys.readouterr().out
+    assert "own from path: " in said and "images of 3x6x8 (channels, height, width)" in said
+    assert "45 classes" in said and "\n5 more" in said and "\nmean green" in said
+    out = tmp_path / "own.png"
+    assert command("show", *own, "--split", "valid", "--out", str(out)) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        command("info", "--size", "12")
+    assert "got '12', expected a height and a width, as 32,32" in capsys.readouterr().err
+
+
+def test_mean_and_deviation_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 5, 4), np.uint8)
+    monkeypatch.setattr(data_command, "_CHUNK", 7 * 60)
+    mean, deviation = data_command.mean_and_deviation(images)
+    np.testing.assert_allclose(mean, (images / 255).mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(deviation, (images / 255).std((0, 2, 3)), rtol=1e-12)

@@ -6,50 +6,26 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
 
 import symgraph
 from lenet.data import Dataset, Split
-from lenet.models import Model, tutorial
+from lenet.models.tutorial import tutorial
+from lenet.network import Model
+from lenet.options import Options
 from lenet.train import compile_functions
+from tests.lenet.by_hand import Arrays, conv, conv_gradients, pool, unpool
 
 NKERNS, HIDDEN, EXAMPLES, RATE = (4, 6), 30, 7, 0.1
-Arrays = dict[str, np.ndarray]
+DIGITS = tuple("0123456789")
 
 
 # ---- the model by hand -------------------------------------------------------------------------
 
 
-def conv(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    windows = sliding_window_view(x, w.shape[2:], axis=(2, 3))
-    return np.einsum("nchwij,ocij->nohw", windows, w[:, :, ::-1, ::-1], optimize=True)
-
-
-def conv_gradients(x: np.ndarray, w: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    windows = sliding_window_view(x, w.shape[2:], axis=(2, 3))
-    by_w = np.einsum("nchwij,nohw->ocij", windows, g, optimize=True)[:, :, ::-1, ::-1]
-    reach = [(k - 1, k - 1) for k in w.shape[2:]]
-    around = sliding_window_view(np.pad(g, [(0, 0), (0, 0), *reach]), w.shape[2:], axis=(2, 3))
-    return by_w, np.einsum("nohwij,ocij->nchw", around, w, optimize=True)
-
-
-def pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The maxima of 2x2 windows, and where they were."""
-    n, c, h, w = x.shape
-    tiles = x.reshape(n, c, h // 2, 2, w // 2, 2)
-    top = tiles.max((3, 5), keepdims=True)
-    return top[:, :, :, 0, :, 0], (tiles == top)
-
-
-def unpool(g: np.ndarray, where: np.ndarray) -> np.ndarray:
-    n, c, h, w = g.shape
-    return (where * g[:, :, :, None, :, None]).reshape(n, c, 2 * h, 2 * w)
-
-
 def by_hand(p: Arrays, x: np.ndarray, y: np.ndarray) -> tuple[float, Arrays]:
     """Cost and gradients. `p` as in the model: layer0.W to layer3.b."""
     n = len(y)
-    a0 = x.reshape(n, 1, 28, 28)
+    a0 = x
     m0, where0 = pool(conv(a0, p["layer0.W"]))
     a1 = np.tanh(m0 + p["layer0.b"][:, None, None])
     m1, where1 = pool(conv(a1, p["layer1.W"]))
@@ -86,9 +62,10 @@ def floatx(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def lively_model() -> Model:
     """A small model without zeros among its parameters, so that every gradient says something."""
-    model = tutorial(np.random.RandomState(1), NKERNS, n_hidden=HIDDEN)
+    declared = tutorial(nkerns=NKERNS, hidden=HIDDEN)
+    model = Model("tutorial", declared, np.random.RandomState(1), (1, 28, 28), DIGITS)
     rng = np.random.RandomState(2)
-    for p in model.params:
+    for p in model.params.values():
         value = p.get_value()
         if not value.any():
             p.set_value(rng.uniform(-0.3, 0.3, value.shape).astype(value.dtype))
@@ -98,37 +75,37 @@ def lively_model() -> Model:
 def digits() -> Split:
     rng = np.random.RandomState(3)
     return Split(
-        rng.randint(0, 256, (EXAMPLES, 28, 28)).astype(np.uint8),
+        rng.randint(0, 256, (EXAMPLES, 1, 28, 28)).astype(np.uint8),
         rng.randint(0, 10, EXAMPLES).astype(np.int32),
     )
 
 
 def test_one_step(floatx: str) -> None:
     model, split = lively_model(), digits()
-    before = {p.name: p.get_value().astype("float64") for p in model.params}
-    x = split.images.reshape(EXAMPLES, -1) / 255
+    before = {name: p.get_value().astype("float64") for name, p in model.params.items()}
+    x = split.images / 255
     cost, expected = by_hand(before, x, split.labels)
 
-    grads = symgraph.function(
-        [model.x, model.y], [model.cost, *symgraph.grad(model.cost, model.params)]
-    )
-    found_cost, *found = grads(x.astype(floatx), split.labels)
+    gradients = symgraph.grad(model.cost, list(model.params.values()))
+    function = symgraph.function([model.x, model.y], [model.cost, *gradients])
+    found_cost, *found = function(x.astype(floatx), split.labels)
     # float64: equal to 1e-6 in every element; float32: to a few roundings of the largest one.
     tolerance = 1e-9 if floatx == "float64" else 2e-6
     assert found_cost == pytest.approx(cost, rel=tolerance)
-    for p, gradient in zip(model.params, found, strict=True):
+    for name, gradient in zip(model.params, found, strict=True):
         assert gradient.dtype == floatx
-        scale = np.abs(expected[p.name]).max()
-        assert scale > 1e-4, p.name
+        scale = np.abs(expected[name]).max()
+        assert scale > 1e-4, name
         exact = 1e-6 if floatx == "float64" else 0
         np.testing.assert_allclose(
-            gradient, expected[p.name], rtol=exact, atol=tolerance * scale, err_msg=p.name
+            gradient, expected[name], rtol=exact, atol=tolerance * scale, err_msg=name
         )
 
-    dataset = Dataset("random", split, split, split, "the test", False, False)
-    functions = compile_functions(model, dataset, EXAMPLES, RATE)
+    dataset = Dataset("random", split, split, split, "the test", False, False, DIGITS)
+    options = Options(batch_size=EXAMPLES, optimizer="sgd", learning_rate=RATE)
+    functions = compile_functions(model, dataset, options)
     assert float(functions.train(0)) == pytest.approx(cost, rel=tolerance)
-    for p in model.params:
-        after = before[p.name] - RATE * expected[p.name]
-        np.testing.assert_allclose(p.get_value(), after, rtol=0, atol=4e-7, err_msg=p.name)
+    for name, p in model.params.items():
+        after = before[name] - RATE * expected[name]
+        np.testing.assert_allclose(p.get_value(), after, rtol=0, atol=4e-7, err_msg=name)
     assert float(functions.train(0)) < cost

@@ -113,6 +113,8 @@ FAILURES: list[Failure] = [
             ("cannot be interpreted as an index",)),
     Failure("unravel_unknown", lambda: extra_ops.unravel_index(T.lvector(), T.lvector()),
             ValueError, ("ndim=",)),
+    Failure("unravel_ndim", lambda: extra_ops.unravel_index(T.lvector(), (2, 3), ndim=3),
+            ValueError, ("ndim=3", "2 sizes", "ndim=2")),
     Failure("unravel_order", lambda: extra_ops.unravel_index(T.lvector(), (2, 3), "A"), ValueError,
             ("'A'",)),
     Failure("unravel_outside",

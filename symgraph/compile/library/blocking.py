@@ -24,6 +24,17 @@ def row_block(rows: int, columns: int, depth: int, images: int) -> int:
     return max(1, (rows + blocks - 1) // blocks)
 
 
+def pixel_block(rows: int, columns: int, depth: int, images: int) -> tuple[int, int]:
+    """Output rows and columns of a panel of `depth` by pixels: whole rows, as `row_block` says.
+
+    A row of more than 65536 elements is cut into even blocks of at most so many, or of 32 pixels.
+    """
+    most = max(32, 65536 // max(1, depth))
+    if columns > most:
+        return 1, even_split(columns, most)
+    return row_block(rows, columns, depth, images), max(1, columns)
+
+
 def inside(size: int, start: int, step: int, first: int, last: int) -> tuple[int, int]:
     """The range of t in first .. last - 1 for which 0 <= start + step * t < size; may be empty."""
     low = max(first, min(last, (step - 1 - start) // step))

@@ -129,12 +129,13 @@ def window_block(dtype: str, lanes: int, mode: str, taps: int, step: int) -> Any
 
 
 @functools.cache
-def mark_block(dtype: str, lanes: int, height: int, width: int) -> Any:
+def mark_block(dtype: str, lanes: int, height: int, width: int, ties: str = "all") -> Any:
     """`mark(out, marks, x, x_row, rows, count)`: maxima of tiling windows, and where they are.
 
     Windows of `height` by `width` (at most 8 elements) tile an image with lines `x_row` apart;
     there are `rows` rows of `count` of them, contiguous in `out`. Bit i * width + j of a mark is
-    set where the element (i, j) of the window equals the maximum; NaN wins and equals nothing.
+    set where the element (i, j) of the window equals the maximum, with `ties` "first" for the
+    first of them only; NaN wins and equals nothing.
     """
 
     def block(builder: ir.IRBuilder, *args: Value) -> None:
@@ -160,6 +161,8 @@ def mark_block(dtype: str, lanes: int, height: int, width: int) -> Any:
                     equal = builder.fcmp_ordered("==", value, best)
                     bit = ir.Constant(bytewise.vector, [1 << k] * lanes)
                     bits = builder.or_(bits, builder.select(equal, bit, bytewise.zero))
+                if ties == "first":  # the lowest bit that is set
+                    bits = builder.and_(bits, builder.sub(bytewise.zero, bits))
                 emit.store(best, goal, inside)
                 bytewise.store(bits, mark, inside)
                 return [emit.offset(goal, count), builder.add(mark, count),
@@ -172,10 +175,72 @@ def mark_block(dtype: str, lanes: int, height: int, width: int) -> Any:
         emit.loop(vectors, [], column)
 
     def emit_call(emitter: Emitter, *args: Value) -> None:
-        name = f"mark_{height}x{width}_{dtype}_{lanes}"
+        name = f"mark_{ties}_{height}x{width}_{dtype}_{lanes}"
         emitter.builder.call(own_function(emitter.builder, name, 6, block), args)
 
     return vector_function("mark", dtype, lanes, 6, emit_call)
+
+
+@functools.cache
+def first_block(dtype: str, lanes: int, height: int, width: int, step: int) -> Any:
+    """`first(found, x, x_row, x_step, best, rows, count)`: where the first maxima of windows are.
+
+    Window (r, t) of `height` by `width` elements begins at x[r * x_step + t * step], its lines are
+    x_row apart, and its maximum is best[r * count + t]. found[r * count + t], an int as wide as an
+    element, becomes the least i * width + j for which its element (i, j) equals the maximum, or -1.
+    """
+
+    def block(builder: ir.IRBuilder, *args: Value) -> None:
+        found, x, x_row, x_step, best, rows, count = args
+        emit = Emitter(builder, dtype, lanes)
+        ints = Emitter(builder, f"int{8 * emit.itemsize}", lanes)
+        shift = I64(lanes.bit_length() - 1)
+        vectors = builder.ashr(builder.add(count, I64(lanes - 1)), shift)
+        last = I64(height - 1)
+
+        def column(v: Value) -> list[Value]:
+            at = builder.shl(v, shift)
+            rest = builder.sub(count, at)
+            inside = emit.mask(rest)
+
+            def row(r: Value, goal: Value, most: Value, origin: Value) -> list[Value]:
+                maximum = emit.load(most, inside)
+
+                def line(k: Value, place: Value, number: Value, least: Value) -> list[Value]:
+                    """Line height - 1 - k, at `place`, whose first element has this `number`."""
+                    if step == width:
+                        seen = emit.load_apart(place, width, rest)
+                    else:
+                        seen = [
+                            emit.load_strided(emit.offset(place, I64(j)), step, rest)
+                            for j in range(width)
+                        ]
+                    for j, value in reversed(list(enumerate(seen))):
+                        equal = builder.fcmp_ordered("==", value, maximum)
+                        here = ints.splat(builder.add(number, ints.element(j)))
+                        least = builder.select(equal, here, least)
+                    return [emit.offset(place, builder.neg(x_row)),
+                            builder.sub(number, ints.element(width)), least]  # fmt: skip
+
+                below = emit.offset(origin, builder.mul(x_row, last))
+                none = ir.Constant(ints.vector, [-1] * lanes)
+                carried = [below, ints.element((height - 1) * width), none]
+                least = emit.loop(I64(height), carried, line)[-1]
+                ints.store(least, goal, inside)
+                return [emit.offset(goal, count), emit.offset(most, count),
+                        emit.offset(origin, x_step)]  # fmt: skip
+
+            first = emit.offset(x, builder.mul(at, I64(step)))
+            emit.loop(rows, [emit.offset(found, at), emit.offset(best, at), first], row)
+            return []
+
+        emit.loop(vectors, [], column)
+
+    def emit_call(emitter: Emitter, *args: Value) -> None:
+        name = f"first_{height}x{width}_{step}_{dtype}_{lanes}"
+        emitter.builder.call(own_function(emitter.builder, name, 7, block), args)
+
+    return vector_function("first", dtype, lanes, 7, emit_call)
 
 
 @functools.cache
@@ -187,13 +252,15 @@ def spread_block(
     Windows of `height` by `width` tile an image with lines `x_row` apart; window row r is at line
     r * height. The first `count` columns of the image get dout / divisor of their window: "sum"
     always, "max" where x equals out, and 0 elsewhere; "marks" where out, which holds the marks of
-    mark_block then, says so (x is not read).
+    mark_block then, says so, "first" where out, which holds first_block's numbers, does (x is not
+    read for either).
     """
 
     def block(builder: ir.IRBuilder, *args: Value) -> None:
         dx, x, x_row, out, dout, out_row, rows, count = args
         emit = Emitter(builder, dtype, lanes)
         marks = Emitter(builder, "uint8", lanes)
+        numbers = Emitter(builder, f"int{8 * emit.itemsize}", lanes)
         windows = builder.sdiv(builder.add(count, I64(width - 1)), I64(width))
         shift = I64(lanes.bit_length() - 1)
         vectors = builder.ashr(builder.add(windows, I64(lanes - 1)), shift)
@@ -217,6 +284,8 @@ def spread_block(
                     best = emit.load(emit.offset(out, place), inside)
                 if mode == "marks":
                     best = marks.load(builder.add(out, place), inside)
+                if mode == "first":
+                    best = numbers.load(numbers.offset(out, place), inside)
                 line = builder.add(builder.mul(builder.mul(r, x_row), I64(height)), first)
                 for s in range(width):
                     picks = [(s * lanes + i) // width for i in range(lanes)]
@@ -231,6 +300,12 @@ def spread_block(
                             bits = [1 << i * width + (s * lanes + n) % width for n in range(lanes)]
                             bit = builder.and_(most, ir.Constant(marks.vector, bits))
                             chosen = builder.icmp_unsigned("!=", bit, marks.zero)
+                            value = builder.select(chosen, wide, emit.zero)
+                        if mode == "first":
+                            own = [i * width + (s * lanes + n) % width for n in range(lanes)]
+                            chosen = builder.icmp_signed(
+                                "==", most, ir.Constant(numbers.vector, own)
+                            )
                             value = builder.select(chosen, wide, emit.zero)
                         if mode == "max":
                             here = emit.load(emit.offset(x, shift), masks[s])

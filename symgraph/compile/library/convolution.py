@@ -2,7 +2,9 @@
 
 No column matrix of a batch ever exists: each item gathers the panel it needs into the worker's
 workspace and multiplies it while it is in cache ("implicit GEMM"; S. Chetlur et al., "cuDNN:
-Efficient primitives for deep learning", 2014). With K = channels * kh * kw and P output pixels:
+Efficient primitives for deep learning", 2014): some rows of pixels, or a part of one that is too
+long for that, so that the workspace is bounded however wide an image is.
+With K = channels * kh * kw and P output pixels:
 
     conv2d               out[o, p]  = filters[o, K] @ patches[K, p]
     conv2d_grad_inputs   patches[K, p] = filters'[K, o] @ grad[o, p], then added to the image
@@ -14,7 +16,7 @@ from dataclasses import replace
 from math import prod
 
 from . import interleaved
-from .blocking import channel_block, row_block, unit_share
+from .blocking import channel_block, pixel_block, unit_share
 from .convolution_sources import (
     BORDER,
     CLEAR,
@@ -66,7 +68,7 @@ def _setup(dtype: str, params: Mapping[str, object]) -> tuple[Geometry, Tile, di
         literals |= {
             "gather": POINTS.format(**literals),
             "clear": "", "scatter": "", "laid": f"ld, {tile.columns}",
-            "patches": f"image + y0 * w * {tile.itemsize}, h * w",
+            "patches": f"image + (y0 * w + x0) * {tile.itemsize}, h * w",
         }  # fmt: skip
         return geometry, tile, literals
     contiguous = geometry.subsample[1] == 1
@@ -122,26 +124,27 @@ def conv2d(dtype: str, params: Mapping[str, object]) -> Lowering:
     )
     source = _print("conv2d", geometry, FORWARD, sizes, literals)
 
-    def panel(shapes: Shapes) -> tuple[int, int]:
-        """(depth, output rows) of a panel."""
+    def panel(shapes: Shapes) -> tuple[int, int, int]:
+        """(depth, output rows, output columns) of a panel."""
         (n, _, oh, ow), (_, c, kh, kw) = shapes["out0"], shapes["in1"]
         depth = min(c, max(1, DEPTH // (kh * kw))) * kh * kw
-        return depth, row_block(oh, ow, depth, n * geometry.groups)
+        return depth, *pixel_block(oh, ow, depth, n * geometry.groups)
 
     def extent(shapes: Shapes) -> int:
         n, o, oh, ow = shapes["out0"]
-        return n * geometry.groups * ceil_div(oh, panel(shapes)[1]) if o and ow else 0
+        _, rows, columns = panel(shapes)
+        return n * geometry.groups * ceil_div(oh, rows) * ceil_div(ow, columns) if o else 0
 
     def grain(shapes: Shapes) -> int:
         return chunk_of(extent(shapes), prod(shapes["out0"]) * prod(shapes["in1"][1:]))
 
     def workspace(shapes: Shapes) -> int:
-        (_, _, _, ow), (_, _, kh, kw) = shapes["out0"], shapes["in1"]
-        depth, rows = panel(shapes)
+        kh, kw = shapes["in1"][2:]
+        depth, rows, columns = panel(shapes)
         image = 0
         if geometry.bordered and geometry.subsample[1] == 1:
-            image = depth // max(1, kh * kw) * prod(geometry.reach(kh, kw, rows, ow))
-        return (image + tile.lanes + depth * _odd_strips(rows * ow, tile)) * tile.itemsize
+            image = depth // max(1, kh * kw) * prod(geometry.reach(kh, kw, rows, columns))
+        return (image + tile.lanes + depth * _odd_strips(rows * columns, tile)) * tile.itemsize
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
         n = shapes["out0"][0]
@@ -170,10 +173,11 @@ def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
     source = _print("conv2d_grad_inputs", geometry, GRAD_INPUTS, sizes, literals)
 
     def panel(shapes: Shapes) -> tuple[int, int]:
-        """(channels, output rows) of a panel."""
-        (n, _, oh, ow), (_, c, kh, kw) = shapes["in1"], shapes["in0"]
+        """Channels of a panel; the elements of the workspace."""
+        (n, _, oh, ow), (o, c, kh, kw) = shapes["in1"], shapes["in0"]
         channels = channel_block(c, kh * kw, n * geometry.groups)
-        return channels, row_block(oh, ow, channels * kh * kw, ITEMS)
+        depth = min(o // geometry.groups, DEPTH) + channels * kh * kw
+        return channels, depth * _odd_strips(prod(pixel_block(oh, ow, depth, ITEMS)), tile)
 
     def extent(shapes: Shapes) -> int:
         n, c = shapes["out0"][:2]
@@ -183,10 +187,7 @@ def conv2d_grad_inputs(dtype: str, params: Mapping[str, object]) -> Lowering:
         return chunk_of(extent(shapes), prod(shapes["in1"]) * prod(shapes["in0"][1:]))
 
     def workspace(shapes: Shapes) -> int:
-        channels, rows = panel(shapes)
-        o, _, kh, kw = shapes["in0"]
-        depth = min(o // geometry.groups, DEPTH) + channels * kh * kw
-        return depth * _odd_strips(rows * shapes["in1"][3], tile) * tile.itemsize
+        return panel(shapes)[1] * tile.itemsize
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
         n = shapes["out0"][0]
@@ -212,7 +213,7 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
     if geometry.dilation[1] == 1:
         pieces = {
             "together": "kh", "piece": "kw", "apart": f"{geometry.dilation[0]} * width",
-            "strip": f"(y1 - y0) * ow * {tile.columns}", "pitch": tile.columns,
+            "strip": f"(y1 - y0) * span * {tile.columns}", "pitch": tile.columns,
         }  # fmt: skip
     else:
         pieces = {
@@ -221,21 +222,27 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
         }  # fmt: skip
     source = _print("conv2d_grad_weights", geometry, GRAD_WEIGHTS, sizes, literals | pieces)
 
-    def panel(shapes: Shapes) -> tuple[int, int, int]:
-        """(channels, blocks of them, output rows) of a panel."""
+    def panel(shapes: Shapes) -> tuple[int, int, tuple[int, int]]:
+        """Channels of a panel, blocks of them, and output rows and columns of a panel."""
         (n, _, oh, ow), (_, c, kh, kw) = shapes["in1"], shapes["out0"]
         channels = channel_block(c, kh * kw, ITEMS)
         blocks = ceil_div(c, channels)
-        rows = row_block(oh, ow, channels * kh * kw, n * geometry.groups * blocks)
-        return channels, blocks, rows
+        return channels, blocks, pixel_block(
+            oh, ow, channels * kh * kw, n * geometry.groups * blocks
+        )  # fmt: skip
+
+    def units(shapes: Shapes) -> int:
+        """The panels that the output of an image makes."""
+        (_, _, oh, ow), (rows, columns) = shapes["in1"], panel(shapes)[2]
+        return ceil_div(oh, rows) * ceil_div(ow, columns)
 
     def split(shapes: Shapes) -> tuple[int, int]:
-        """Parts, and units (the bands of output rows of an image) of a part."""
-        n, row_blocks = shapes["in1"][0], ceil_div(shapes["in1"][2], panel(shapes)[2])
+        """Parts, and units (panels of the output of an image) of a part."""
+        n, pixel_blocks = shapes["in1"][0], units(shapes)
         most = PARTS_ELEMENTS // max(1, prod(shapes["out0"]))
-        share = max(1, unit_share(n, row_blocks, max(1, min(PARTS, most))))
-        parts = max(1, ceil_div(n * row_blocks, share))
-        return parts, max(1, unit_share(n, row_blocks, parts))
+        share = max(1, unit_share(n, pixel_blocks, max(1, min(PARTS, most))))
+        parts = max(1, ceil_div(n * pixel_blocks, share))
+        return parts, max(1, unit_share(n, pixel_blocks, parts))
 
     def extent(shapes: Shapes) -> int:
         return split(shapes)[0] * geometry.groups * panel(shapes)[1]
@@ -244,17 +251,17 @@ def conv2d_grad_weights(dtype: str, params: Mapping[str, object]) -> Lowering:
         return chunk_of(extent(shapes), prod(shapes["in1"]) * prod(shapes["out0"][1:]))
 
     def workspace(shapes: Shapes) -> int:
-        channels, _, rows = panel(shapes)
-        (_, _, _, ow), (_, _, kh, kw) = shapes["in1"], shapes["out0"]
-        height, width = geometry.reach(kh, kw, rows, ow)
-        patches = rows * ow * _odd_strips(channels * kh * kw, tile)
+        channels, _, (rows, columns) = panel(shapes)
+        kh, kw = shapes["out0"][2:]
+        height, width = geometry.reach(kh, kw, rows, columns)
+        patches = rows * columns * _odd_strips(channels * kh * kw, tile)
         return (height * width * channels + tile.lanes + patches) * tile.itemsize
 
     def slices(shapes: Shapes) -> tuple[int, int, int]:
-        n, row_blocks = shapes["in1"][0], ceil_div(shapes["in1"][2], panel(shapes)[2])
+        n, pixel_blocks = shapes["in1"][0], units(shapes)
         share, items = split(shapes)[1], geometry.groups * panel(shapes)[1]
-        whole = row_blocks > 0 and share % row_blocks == 0
-        return (share // row_blocks, items, n) if whole else (n, extent(shapes), n)
+        whole = pixel_blocks > 0 and share % pixel_blocks == 0
+        return (share // pixel_blocks, items, n) if whole else (n, extent(shapes), n)
 
     direct = Stage(
         source, ("tmp1", "in0", "in1", "work"), extent, grain, workspace, ("in0", "in1"), slices

@@ -2,7 +2,7 @@
 
 IMPORTS = """\
 from symgraph.compile.library.blocks import add_block, copy_block, transpose, zero_block
-from symgraph.compile.library.microkernel import block_product, channel_block, inside, row_block
+from symgraph.compile.library.microkernel import block_product, channel_block, inside, pixel_block
 from symgraph.compile.library.interleaved_tiles import unit_share
 from symgraph.compile.library.patches import fold_rows, unfold_block
 
@@ -26,18 +26,22 @@ def kernel(arrays, sizes, start, stop, worker):
     taps = kh * kw
     maps = o // {groups}
     step = max(1, {depth} // max(1, taps))
-    rows = row_block(oh, ow, min(step, c) * taps, n * {groups})
-    blocks = (oh + rows - 1) // rows
+    rows, columns = pixel_block(oh, ow, min(step, c) * taps, n * {groups})
+    beside = (ow + columns - 1) // columns
+    blocks = (oh + rows - 1) // rows * beside
 {panel}
     for item in range(start, stop):
         plane = item // blocks  # image * groups + group
         group = plane % {groups}
-        y0 = (item - plane * blocks) * rows
+        block = item - plane * blocks
+        y0 = block // beside * rows
         y1 = min(oh, y0 + rows)
-        pixels = (y1 - y0) * ow
+        x0 = block % beside * columns
+        span = min(columns, ow - x0)
+        pixels = (y1 - y0) * span
         # An odd number of strips: a power of two as row length would fill few sets of the cache.
         ld = ((pixels + {width} - 1) // {width} | 1) * {width}
-        target = out + (plane * maps * oh + y0) * ow * {size}
+        target = out + ((plane * maps * oh + y0) * ow + x0) * {size}
         at = 0
         while at == 0 or at < c:
             channels = min(step, c - at)
@@ -60,8 +64,9 @@ def kernel(arrays, sizes, start, stop, worker):
     maps = o // {groups}
     step = channel_block(c, taps, n * {groups})
     blocks = (c + step - 1) // step
-    rows = row_block(oh, ow, step * taps, 8)
-    strips = (rows * ow + {width} - 1) // {width}
+    rows, columns = pixel_block(oh, ow, min({depth}, maps) + step * taps, 8)
+    beside = (ow + columns - 1) // columns
+    strips = (rows * columns + {width} - 1) // {width}
     ld = (strips | 1) * {width}
     patches = address(pointer(arrays, 3, int8)) + worker * work_bytes
     panel = patches + step * taps * ld * {size}
@@ -71,13 +76,16 @@ def kernel(arrays, sizes, start, stop, worker):
         at = (item - plane * blocks) * step
         channels = min(step, c - at)
         image = images + (plane * c + at) * h * w * {size}
-{clear}        for y0 in range(0, oh, rows):
+{clear}        for block in range((oh + rows - 1) // rows * beside):
+            y0 = block // beside * rows
             y1 = min(oh, y0 + rows)
-            pixels = (y1 - y0) * ow
+            x0 = block % beside * columns
+            span = min(columns, ow - x0)
+            pixels = (y1 - y0) * span
             first = 0
             while first == 0 or first < maps:
                 depth = min({depth}, maps - first)
-                grad = grads + ((plane * maps + first) * oh + y0) * ow * {size}
+                grad = grads + (((plane * maps + first) * oh + y0) * ow + x0) * {size}
                 for p in range(0, pixels, {width}):
                     copy(
                         panel + p * depth * {size}, {width}, grad + p * {size}, oh * ow,
@@ -98,7 +106,7 @@ CLEAR = """\
 
 # Patches of filters of one tap: the image itself, its planes side by side.
 POINTS = """\
-            source = images + ((plane * c + at) * h + y0) * w * {size}
+            source = images + (((plane * c + at) * h + y0) * w + x0) * {size}
             for ch in range(channels):
                 copy(panel + ch * ld * {size}, 0, source + ch * h * w * {size}, 0, 1, pixels)
 """
@@ -107,7 +115,7 @@ POINTS = """\
 UNFOLD = """\
 {border}            unfold(
                 panel + {first_tap} * {width} * {size}, channels * taps * {width},
-                source, pixels, ow, {sh} * width,
+                source, pixels, span, {sh} * width,
                 channels, taps * {width}, area, kh, {sign} * kw * {width}, {dh} * width,
                 kw, {sign} * {width}, {dw}
             )
@@ -115,29 +123,29 @@ UNFOLD = """\
 
 PANEL = """\
     # First in the workspace comes the image with its border.
-    width = (ow - 1) * {sw} + (kw - 1) * {dw} + 1
+    width = (columns - 1) * {sw} + (kw - 1) * {dw} + 1
     seen = (rows - 1) * {sh} + (kh - 1) * {dh} + 1
     panel = work + (min(step, c) * seen * width + {lanes} - 1) // {lanes} * {lanes} * {size}"""
 
 NO_BORDER = """\
             width = w
             area = h * w
-            source = images + (((plane * c + at) * h + y0 * {sh}) * w) * {size}
+            source = images + (((plane * c + at) * h + y0 * {sh}) * w + x0) * {size}
 """
 
-# The image below these output rows, with zeros around it.
+# The image below these output pixels, with zeros around it.
 BORDER = """\
             seen = (y1 - y0 - 1) * {sh} + (kh - 1) * {dh} + 1
             area = seen * width
             sky = y0 * {sh} - top
             la, lb = inside(h, sky, 1, 0, seen)
-            qa, qb = inside(w, -left, 1, 0, width)
+            qa, qb = inside(w, x0 - left, 1, 0, width)
             zero(work, 0, work, 0, 1, channels * area)
             source = work
             for ch in range(channels):
                 copy(
                     work + (ch * area + la * width + qa) * {size}, width,
-                    images + (((plane * c + at + ch) * h + la + sky) * w + qa - left) * {size},
+                    images + (((plane * c + at + ch) * h + la + sky) * w + x0 + qa - left) * {size},
                     w, lb - la, qb - qa
                 )
 """
@@ -150,37 +158,43 @@ GATHER = """\
                 j = tap % kw
                 place = panel + {tap} * ld * {size}
                 ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
-                ta, tb = inside(w, j * {dw} - left, {sw}, 0, ow)
-                if yb - ya < y1 - y0 or tb - ta < ow:
+                ta, tb = inside(w, j * {dw} - left, {sw}, x0, x0 + span)
+                if yb - ya < y1 - y0 or tb - ta < span:
                     zero(place, 0, place, 0, 1, pixels)
                 source = images + (
                     ((plane * c + at + ch) * h + ya * {sh} + i * {dh} - top) * w
                     + ta * {sw} + j * {dw} - left
                 ) * {size}
-                place += ((ya - y0) * ow + ta) * {size}
+                place += ((ya - y0) * span + ta - x0) * {size}
                 for y in range(yb - ya):
                     line = source + y * {sh} * w * {size}
-                    copy(place + y * ow * {size}, 1, line, {sw}, tb - ta, 1)
+                    copy(place + y * span * {size}, 1, line, {sw}, tb - ta, 1)
 """
 
+# Taps that reach much farther than the block is wide are folded in turns.
 FOLD = """\
             sky, ground = y0 * {sh} - top, (y1 - 1) * {sh} + (kh - 1) * {dh} - top + 1
-            for line in range(max(0, sky), min(h, ground)):
-                # Filter rows i that bring an output row of this panel here.
-                low = max(0, (line + top - (y1 - 1) * {sh} + {dh} - 1) // {dh})
-                high = min(kh, (line + top - y0 * {sh}) // {dh} + 1)
-                lines = high - low
-                if {sh} > 1:
-                    lines = 1
-                for i in range(low, high, max(1, lines)):
-                    y = line + top - i * {dh}
-                    if y % {sh} == 0:
-                        first = ({line_start}) * ld + (y // {sh} - y0) * ow
-                        fold(
-                            image + line * w * {size}, h * w, channels, w,
-                            patches + first * {size}, taps * ld,
-                            lines, {sign} * kw * ld - {dh} * ow, kw, {sign} * ld, ow, left, {dw}
-                        )
+            turn = max(1, max(columns, 64) // {dw})
+            for j in range(0, kw, turn):
+                near = min(turn, kw - j)
+                from_x = x0 + j * {dw} - left
+                qa, qb = inside(w, from_x, 1, 0, span + (near - 1) * {dw})
+                for line in range(max(0, sky), min(h, ground)):
+                    # Filter rows i that bring an output row of this panel here.
+                    low = max(0, (line + top - (y1 - 1) * {sh} + {dh} - 1) // {dh})
+                    high = min(kh, (line + top - y0 * {sh}) // {dh} + 1)
+                    lines = high - low
+                    if {sh} > 1:
+                        lines = 1
+                    for i in range(low, high, max(1, lines)):
+                        y = line + top - i * {dh}
+                        if y % {sh} == 0:
+                            first = ({line_start} + {sign} * j) * ld + (y // {sh} - y0) * span
+                            fold(
+                                image + (line * w + from_x + qa) * {size}, h * w, channels, qb - qa,
+                                patches + first * {size}, taps * ld, lines,
+                                {sign} * kw * ld - {dh} * span, near, {sign} * ld, span, qa, {dw}
+                            )
 """
 
 SCATTER = """\
@@ -189,14 +203,14 @@ SCATTER = """\
                 i = {row_tap}
                 j = {column_tap}
                 ya, yb = inside(h, i * {dh} - top, {sh}, y0, y1)
-                ta, tb = inside(w, j * {dw} - left, {sw}, 0, ow)
-                source = patches + (tap * ld + (ya - y0) * ow + ta) * {size}
+                ta, tb = inside(w, j * {dw} - left, {sw}, x0, x0 + span)
+                source = patches + (tap * ld + (ya - y0) * span + ta - x0) * {size}
                 target = image + (
                     (ch * h + ya * {sh} + i * {dh} - top) * w + ta * {sw} + j * {dw} - left
                 ) * {size}
                 for y in range(yb - ya):
                     line = target + y * {sh} * w * {size}
-                    add(line, {sw}, source + y * ow * {size}, 1, tb - ta, 1)
+                    add(line, {sw}, source + y * span * {size}, 1, tb - ta, 1)
 """
 
 GRAD_WEIGHTS = """
@@ -210,12 +224,13 @@ def kernel(arrays, sizes, start, stop, worker):
     maps = o // {groups}
     step = channel_block(c, taps, 8)
     blocks = (c + step - 1) // step
-    rows = row_block(oh, ow, step * taps, n * {groups} * blocks)
-    row_blocks = (oh + rows - 1) // rows
-    units = n * row_blocks
-    share = unit_share(n, row_blocks, parts)
+    rows, columns = pixel_block(oh, ow, step * taps, n * {groups} * blocks)
+    beside = (ow + columns - 1) // columns
+    pixel_blocks = (oh + rows - 1) // rows * beside
+    units = n * pixel_blocks
+    share = unit_share(n, pixel_blocks, parts)
     # The image lies here channels last and padded, so that a row of filter taps is contiguous.
-    width = max(0, (ow - 1) * {sw} + (kw - 1) * {dw} + 1)
+    width = max(0, (columns - 1) * {sw} + (kw - 1) * {dw} + 1)
     height = (rows - 1) * {sh} + (kh - 1) * {dh} + 1
     image = address(pointer(arrays, 3, int8)) + worker * work_bytes
     patches = image + (height * width * step + {lanes}) * {size}
@@ -229,16 +244,20 @@ def kernel(arrays, sizes, start, stop, worker):
         target = sums + ((part * o + group * maps) * c + at) * taps * {size}
         more = 0
         for unit in range(part * share, min(units, (part + 1) * share)):
-            plane = unit // row_blocks * {groups} + group
-            y0 = unit % row_blocks * rows
+            plane = unit // pixel_blocks * {groups} + group
+            block = unit % pixel_blocks
+            y0 = block // beside * rows
             y1 = min(oh, y0 + rows)
-            # Lines and columns of the image that these output rows see; the others are zero.
+            x0 = block % beside * columns
+            span = min(columns, ow - x0)
+            # Lines and columns of the image that these output pixels see; the others are zero.
             sky = y0 * {sh} - top
             la, lb = inside(h, sky, 1, 0, (y1 - y0 - 1) * {sh} + (kh - 1) * {dh} + 1)
-            qa, qb = inside(w, -left, 1, 0, width)
+            from_x = x0 * {sw} - left
+            qa, qb = inside(w, from_x, 1, 0, width)
             if qb - qa < width or lb - la < (y1 - y0 - 1) * {sh} + (kh - 1) * {dh} + 1:
                 zero(image, 0, image, 0, 1, height * width * channels)
-            source = images + (((plane * c + at) * h + la + sky) * w + qa - left) * {size}
+            source = images + (((plane * c + at) * h + la + sky) * w + from_x + qa) * {size}
             goal = image + (la * width + qa) * channels * {size}
             if channels == 1:
                 copy(goal, width, source, w, lb - la, qb - qa)
@@ -257,12 +276,14 @@ def kernel(arrays, sizes, start, stop, worker):
                     patches + i * kw * channels * {size}, strip,
                     image + i * {dh} * width * channels * {size},
                     {together} * kw * channels, {piece} * channels, {apart} * channels,
-                    y1 - y0, ow * {pitch}, {sh} * width * channels, ow, {pitch}, {sw} * channels,
+                    y1 - y0, span * {pitch}, {sh} * width * channels,
+                    span, {pitch}, {sw} * channels,
                     1, 0, 0
                 )
             multiply(
-                grads + (plane * maps * oh + y0) * ow * {size}, oh * ow, 1, patches, {pitch}, strip,
-                target, c * taps, maps, across, (y1 - y0) * ow, more
+                grads + ((plane * maps * oh + y0) * ow + x0) * {size}, oh * ow, 1,
+                patches, {pitch}, strip,
+                target, c * taps, maps, across, (y1 - y0) * span, more
             )
             more = 1
         if more == 0:

@@ -52,6 +52,7 @@ from symgraph.compile.library.emit import (
 inline = helper
 channel_block = inline(blocking.channel_block)
 row_block = inline(blocking.row_block)
+pixel_block = inline(blocking.pixel_block)
 inside = inline(blocking.inside)
 tile_rows = inline(blocking.tile_rows)
 even_split = inline(blocking.even_split)

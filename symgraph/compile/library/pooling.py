@@ -11,217 +11,37 @@ from math import prod
 
 import numpy as np
 
+from .pooling_sources import (
+    COPY_BEST,
+    DIVIDE,
+    FIRST,
+    FORWARD,
+    GRADIENT,
+    MARKS,
+    MARKS_GRADIENT,
+    SECOND,
+    SHARES,
+    TIMES_SHARES,
+)
 from .stage import Lowering, Shapes, Size, Stage, ceil_div, read_sizes
 from .tiles import FLOATS, host_lanes
 
 MODES = ("max", "sum", "average_inc_pad", "average_exc_pad")
+TIES = ("all", "first")
+TOGETHER = 4096  # windows whose first maxima are looked for at once, where planes are small
 CHUNK = 65536  # elements of the images in a chunk
-
-FORWARD = """\
-# {mode} pooling, {dtype}: {text}.
-from symgraph.compile.library.blocks import copy_block, window_block
-
-down = window_block("{dtype}", {lanes}, "{kind}", {wh}, 1)
-along = window_block("{dtype}", {lanes}, "{kind}", {ww}, {sw})
-copy = copy_block("{dtype}", {lanes})
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    out, image = pointer(arrays, 0, {dtype}), address(pointer(arrays, 1, {dtype}))
-    work = pointer(arrays, 2, int8) + worker * work_bytes
-    # The part of the padded image that windows cover.
-    lines = (oh - 1) * {sh} + {wh}
-    width = (ow - 1) * {sw} + {ww}
-    framed = {ph} > 0 or {pw} > 0 or lines > h or width > w
-    row = w
-    step = 1
-    if framed:
-        row = width
-    elif h == oh * {sh} and w == ow * {sw}:
-        step = max(1, 8192 // (oh * w))  # windows of several planes follow one another
-    frame = pointer_at(address(work), {dtype})
-    halves = address(work)
-    if framed:
-        halves += lines * width * {size}
-        for i in range(lines * width):  # images cover the same part of the frame each time
-            frame[i] = {neutral}
-    for plane in range(start, stop, step):
-        planes = min(step, stop - plane)
-        source = image + plane * h * w * {size}
-        if framed:
-            goal = address(frame) + ({ph} * width + {pw}) * {size}
-            copy(goal, width, source, w, min(h, lines - {ph}), min(w, width - {pw}))
-            source = address(frame)
-        down(halves, row, source, {sh} * row, row, planes * oh, row)
-        target = out + plane * oh * ow
-        if row == ow * {sw}:
-            along(address(target), 0, halves, 0, 1, 1, planes * oh * ow)
-        else:
-            along(address(target), ow, halves, row, 1, oh, ow)
-{divide}"""
-
-DIVIDE = """\
-        if {whole} and lines <= h + 2 * {ph} and width <= w + 2 * {pw}:
-            for i in range(planes * oh * ow):
-                target[i] = target[i] * {dtype}({share})
-        else:
-            for y in range(planes * oh):
-                y0 = y % oh * {sh} - {ph}
-                tall = {tall}
-                for t in range(ow):
-                    t0 = t * {sw} - {pw}
-                    target[y * ow + t] = target[y * ow + t] / {dtype}(tall * ({broad}))
-"""
-
-GRADIENT = """\
-# Gradient of {mode} pooling, {dtype}: {text}.
-from symgraph.compile.library.blocks import copy_block, spread_block, window_block, zero_block
-from symgraph.compile.library.phases import interleave_block
-
-spread = spread_block("{dtype}", {lanes}, "{kind}", {wh}, {ww}, {divisor})
-zero = zero_block("{dtype}", {lanes})
-copy = copy_block("{dtype}", {lanes})
-apart = window_block("{dtype}", {lanes}, "sum", 1, {sw})
-together = interleave_block("{dtype}", {lanes}, {sw})
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-{operands}
-    if {tiling} and oh * {wh} <= h and {tiled_columns}:
-        columns = min(w, ow * {ww})
-        if oh * {wh} < h or columns < w:
-            place = address(dx + start * h * w)
-            zero(place, 0, place, 0, 1, (stop - start) * h * w)
-        step = 1
-        if oh * {wh} == h:
-            step = stop - start  # window rows of all planes follow one another
-        for plane in range(start, stop, step):
-            image, windows = plane * h * w, plane * oh * ow
-            spread(
-                address(dx + image), address(x + image), w, address(out + windows),
-                address(dout + windows), ow, step * oh, columns
-            )
-        return
-    # Padded line y and column t are at (y // {sh}, t // {sw}) of phase (y % {sh}, t % {sw}):
-    # there, what a tap of all windows sees is contiguous, and as far apart as the windows' values.
-    broad = max(ow + {far_column}, (w + {pw} + {sw} - 1) // {sw})
-    phase = max(oh + {far_row}, (h + {ph} + {sh} - 1) // {sh}) * broad
-    margin = {far_row} * broad + {far_column}
-    room = (margin + phase) * {size}
-    g_place = address(work) + worker * work_bytes
-    best_place = g_place + room
-    parts = g_place + 2 * room
-    phase_size = phase * {size}
-    g, from_g = pointer_out_at(g_place, {dtype}), pointer_in_at(g_place, {dtype})
-    best, from_best = pointer_out_at(best_place, {dtype}), pointer_in_at(best_place, {dtype})
-    for n in range(margin + phase):
-        g[n] = {dtype}(0)
-        best[n] = {dtype}(1e999 - 1e999)
-{shares}
-    for plane in range(start, stop):
-        dout_place = address(dout) + plane * oh * ow * {size}
-        copy(g_place + margin * {size}, broad, dout_place, ow, oh, ow)
-{prepare}
-{phases}
-"""
-
-SHARES = """\
-    share = pointer_out_at(best_place, {dtype})
-    for n in range(phase):
-        share[n] = {dtype}(1)
-    for y in range(oh):
-        y0 = y * {sh} - {ph}
-        tall = {tall}
-        for t in range(ow):
-            t0 = t * {sw} - {pw}
-            share[y * broad + t] = {dtype}(1) / {dtype}(tall * ({broad}))"""
-
-TIMES_SHARES = """\
-        for n in range(phase):
-            g[margin + n] = g[margin + n] * share[n]"""
-
-COPY_BEST = """\
-        out_place = address(out) + plane * oh * ow * {size}
-        copy(best_place + margin * {size}, broad, out_place, ow, oh, ow)"""
-
-MARKS = """\
-# Max pooling that marks where the maxima are, {dtype}: {text}.
-from symgraph.compile.library.blocks import mark_block
-
-mark = mark_block("{dtype}", {lanes}, {wh}, {ww})
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    out, marks = address(pointer(arrays, 0, {dtype})), address(pointer(arrays, 1, uint8))
-    image = address(pointer(arrays, 2, {dtype}))
-    step = 1
-    if oh * {wh} == h:
-        step = stop - start  # window rows of all planes follow one another
-    for plane in range(start, stop, step):
-        at = plane * oh * ow
-        source = image + plane * h * w * {size}
-        mark(out + at * {size}, marks + at, source, w, step * oh, ow)
-"""
-
-MARKS_GRADIENT = """\
-# Gradient of max pooling by its marks, {dtype}: {text}.
-from symgraph.compile.library.blocks import spread_block, zero_block
-
-spread = spread_block("{dtype}", {lanes}, "marks", {wh}, {ww})
-zero = zero_block("{dtype}", {lanes})
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    dx, marks = address(pointer(arrays, 0, {dtype})), address(pointer(arrays, 1, uint8))
-    grads = address(pointer(arrays, 2, {dtype}))
-    if oh * {wh} < h or ow * {ww} < w:
-        place = dx + start * h * w * {size}
-        zero(place, 0, place, 0, 1, (stop - start) * h * w)
-    step = 1
-    if oh * {wh} == h:
-        step = stop - start  # window rows of all planes follow one another
-    for plane in range(start, stop, step):
-        image, at = dx + plane * h * w * {size}, plane * oh * ow
-        spread(image, image, w, marks + at, grads + at * {size}, ow, step * oh, ow * {ww})
-"""
-
-SECOND = """\
-# Sum over each window of v where x is the window's maximum, {dtype}: {text}.
-
-
-def kernel(arrays, sizes, start, stop, worker):
-{sizes}
-    out = pointer(arrays, 0, {dtype})
-    x, best = pointer(arrays, 1, {dtype}), pointer(arrays, 2, {dtype})
-    v = pointer(arrays, 3, {dtype})
-    for plane in range(start, stop):
-        for y in range(oh):
-            y0 = y * {sh} - {ph}
-            for t in range(ow):
-                t0 = t * {sw} - {pw}
-                at = (plane * oh + y) * ow + t
-                total = {dtype}(0)
-                for yy in range(max(y0, 0), min(y0 + {wh}, h)):
-                    for tt in range(max(t0, 0), min(t0 + {ww}, w)):
-                        place = (plane * h + yy) * w + tt
-                        if x[place] == best[at]:
-                            total += v[place]
-                out[at] = total
-"""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What is declared of a pooling: window, stride, padding, each (rows, columns), and mode."""
+    """What is declared of a pooling: window, stride, padding, each (rows, columns), mode, and who
+    gets the gradient of a maximum where several elements tie for it: "all" or the "first"."""
 
     ws: tuple[int, int]
     stride: tuple[int, int]
     pad: tuple[int, int]
     mode: str
+    ties: str = "all"
 
     @classmethod
     def read(cls, params: Mapping[str, object]) -> "Windows":
@@ -234,9 +54,12 @@ class Windows:
             return int(value[0]), int(value[1])
 
         ws = pair("ws", None)
-        windows = cls(ws, pair("stride", ws), pair("pad", (0, 0)), str(params.get("mode", "max")))
+        words = str(params.get("mode", "max")), str(params.get("ties", "all"))
+        windows = cls(ws, pair("stride", ws), pair("pad", (0, 0)), *words)
         if windows.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {windows.mode!r}")
+        if windows.ties not in TIES:
+            raise ValueError(f"ties must be one of {TIES}, got {windows.ties!r}")
         if min(*windows.ws, *windows.stride) < 1 or min(windows.pad) < 0:
             raise ValueError(f"windows and strides must be positive, pads not negative: {windows}")
         return windows
@@ -250,6 +73,11 @@ class Windows:
             tall, broad = f"min(y0 + {wh}, h) - max(y0, 0)", f"min(t0 + {ww}, w) - max(t0, 0)"
         else:
             tall, broad = f"min(y0 + {wh}, h + {ph}) - y0", f"min(t0 + {ww}, w + {pw}) - t0"
+        rows, columns = f"max(y0, 0), min(y0 + {wh}, h)", f"max(t0, 0), min(t0 + {ww}, w)"
+        first = self.ties == "first"
+        if first:  # SECOND goes backwards, and the last that it takes stays
+            rows = f"min(y0 + {wh}, h) - 1, max(y0, 0) - 1, -1"
+            columns = f"min(t0 + {ww}, w) - 1, max(t0, 0) - 1, -1"
         return {
             "wh": wh, "ww": ww, "sh": sh, "sw": sw, "ph": ph, "pw": pw, "tall": tall,
             "broad": broad, "mode": self.mode, "kind": kind,
@@ -257,6 +85,9 @@ class Windows:
             "neutral": f"{dtype}({neutral if kind == 'max' else 0})",
             "share": repr(1 / (wh * ww)),
             "whole": self.mode != "average_exc_pad" or self.pad == (0, 0),
+            "tiling": self.ws == self.stride and self.pad == (0, 0),
+            "rows": rows, "columns": columns, "takes": "=" if first else "+=",
+            "which": ', "first"' if first else "",
             "text": f"windows {self.ws}, stride {self.stride}, pad {self.pad}",
         }  # fmt: skip
 
@@ -328,7 +159,6 @@ def _gradient(dtype: str, windows: Windows) -> Lowering:
         ),
         operands="\n".join(operands),
         divisor=wh * ww if average else 1,
-        tiling=windows.ws == windows.stride and windows.pad == (0, 0),
         tiled_columns=f"ow * {ww} <= w" if average else "True",
         far_row=(wh - 1) // sh,
         far_column=(ww - 1) // sw,
@@ -348,6 +178,33 @@ def _gradient(dtype: str, windows: Windows) -> Lowering:
     operand_names = (*names, "work")
     return Lowering(
         (Stage(source, operand_names, _extent, _chunk("out0"), workspace, names, _planes),)
+    )
+
+
+def _first_gradient(dtype: str, windows: Windows) -> Lowering:
+    """The gradient of max pooling by the first maximum of each window."""
+    if dtype not in FLOATS:
+        raise ValueError(f"gradients are for float32 and float64, not {dtype}")
+    shapeless = ("_ _ _", "_ _ _")
+    source = FIRST.format(
+        sizes=read_sizes(
+            ("_ h w", "_ _ _"), shapeless, shapeless, ("_ oh ow", "_ _ _"), ("work_bytes", "")
+        ),
+        index=f"int{8 * np.dtype(dtype).itemsize}",
+        together=TOGETHER,
+        **windows.literals(dtype),
+    )
+    names = ("out0", "in0", "in1", "in2")
+
+    def workspace(shapes: Shapes) -> int:
+        (_, oh, ow), (wh, ww), (sh, sw) = shapes["in2"], windows.ws, windows.stride
+        if not oh or not ow:
+            return 0
+        frame = ((oh - 1) * sh + wh) * ((ow - 1) * sw + ww)
+        return np.dtype(dtype).itemsize * (max(TOGETHER, oh * ow) + frame)
+
+    return Lowering(
+        (Stage(source, (*names, "work"), _extent, _chunk("out0"), workspace, names, _planes),)
     )
 
 
@@ -405,9 +262,11 @@ def max_pool_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
     """out0 (L, H, W) = gradient of max pooling by its input.
 
     in0: the input, in1: the pooled output, in2: the gradient of the output. Every element equal to
-    its window's maximum receives the full gradient; overlapping windows accumulate.
+    its window's maximum receives the full gradient, or with ties="first" the first of them, row by
+    row; overlapping windows accumulate.
     """
-    return _gradient(dtype, Windows.read({**params, "mode": "max"}))
+    windows = Windows.read({**params, "mode": "max"})
+    return (_gradient if windows.ties == "all" else _first_gradient)(dtype, windows)
 
 
 def max_pool_marks(dtype: str, params: Mapping[str, object]) -> Lowering:
@@ -449,7 +308,8 @@ def _marked(dtype: str, params: Mapping[str, object]) -> Windows:
 
 
 def max_pool_grad_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
-    """out0 (L, OH, OW) = sum over each window of in2 where in0 equals in1, the pooled output.
+    """out0 (L, OH, OW) = sum over each window of in2 where in0 equals in1, the pooled output; with
+    ties="first", in2 at the first such place.
 
     What max_pool_grad is linear in its last operand with, transposed: the second derivatives.
     """

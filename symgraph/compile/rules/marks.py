@@ -40,7 +40,7 @@ def mark_maxima(outputs: Sequence[Variable]) -> list[Variable]:
         if op is None:
             new = rebuild(node, inputs).outputs
         else:
-            fields = op.mode, op.ignore_border, op.ws, op.stride, op.pad
+            fields = op.mode, op.ignore_border, op.ws, op.stride, op.pad, op.ties
             x = node.inputs[0]
             with tracing(node.trace):
                 if isinstance(node.op, Pool):
@@ -65,8 +65,7 @@ def _only_pooled(pool: Apply, users: Mapping[Variable, Sequence[Apply]]) -> bool
 
 def _is_gradient(user: Apply, pool: Apply) -> bool:
     """Whether `user` is the gradient of this very pooling."""
-    if not isinstance(user.op, MaxPoolGrad) or not can_mark(user.op):
+    if not isinstance(pool.op, Pool) or user.op != pool.op._again(MaxPoolGrad):
         return False
     (x,), (best,), (of, pooled, g) = pool.inputs, pool.outputs, user.inputs
-    same = isinstance(pool.op, Pool) and user.op.ws == pool.op.ws
-    return same and of is x and pooled is best and g is not x
+    return of is x and pooled is best and g is not x
