@@ -84,7 +84,7 @@ def test_what_training_says(tmp_path: Path, capsys) -> None:
     for words in (
         "THE SAMPLE, NOT THE FULL SET",
         "1,000 to train",
-        "train  up to 1 epochs of batches of 100, sgd, learning rate 0.1, seed 23455",
+        "train  up to 1 epoch of batches of 100, sgd, learning rate 0.1, seed 23455",
         "augment shift=1; preprocess mean,contrast; frozen layer0",
         "layer1  convolution 5x5",
         "fitting mean,contrast to 1,000 images ...\nfitted in ",
