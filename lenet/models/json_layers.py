@@ -51,7 +51,7 @@ def _layer(entry: Any, where: str) -> Layer:
     where = f"{where}, {kind}"
     cls = KINDS[kind]
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for key in given:
         if key not in fields:
             raise RunError(
@@ -62,6 +62,18 @@ def _layer(entry: Any, where: str) -> Layer:
             raise RunError(where, f"no {name!r}", f"the key {name!r}", "add it with its value")
     values = {key: _value(hints[key], raw, f"{where}, {key!r}") for key, raw in given.items()}
     return cls(**values)
+
+
+def _hints(cls: type[Layer]) -> dict[str, Any]:
+    """The types of the fields of `cls`."""
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        # Python 3.10 stumbles over `_: KW_ONLY`.
+        own = {k: v for k, v in vars(base).get("__annotations__", {}).items() if k != "_"}
+        hints |= typing.get_type_hints(
+            type("Fields", (), {"__annotations__": own, "__module__": base.__module__})
+        )
+    return hints
 
 
 def _value(hint: Any, raw: Any, where: str) -> Any:
