@@ -25,11 +25,10 @@ from lenet.errors import RunError
 from lenet.layers.base import times
 from lenet.network import Model
 from lenet.options import Options
-from lenet.preprocessing import Preprocessing
+from lenet.preprocessing import PREFIX, Preprocessing
 from lenet.train.state import State
 
 FORMAT = "lenet checkpoint 2"
-PREPROCESS = "preprocess"
 _METADATA = "metadata"
 _DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, MemoryError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
@@ -55,15 +54,12 @@ class Checkpoint:
     @property
     def variables(self) -> dict[str, np.ndarray]:
         """The arrays of all that training changes."""
-        start = PREPROCESS + "/"
-        return {name: a for name, a in self.arrays.items() if not name.startswith(start)}
+        return {name: a for name, a in self.arrays.items() if not name.startswith(PREFIX)}
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing that the model's images go through."""
-        start = PREPROCESS + "/"
-        kept = {k.removeprefix(start): a for k, a in self.arrays.items() if k.startswith(start)}
-        return Preprocessing.restore(self.options.preprocess, kept)
+        return Preprocessing.restore(self.options.preprocess, self.arrays)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -86,8 +82,7 @@ def snapshot(
 ) -> Checkpoint:
     """A checkpoint of shared `variables` as they are now. They are copied; `state` is not."""
     arrays = {name: variable.get_value() for name, variable in variables.items()}
-    fitted = {f"{PREPROCESS}/{name}": a for name, a in preprocessing.arrays().items()}
-    return Checkpoint(options, data, state, {**arrays, **fitted})
+    return Checkpoint(options, data, state, {**arrays, **preprocessing.arrays()})
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet.checkpoint import PREPROCESS, Checkpoint
+from lenet.checkpoint import Checkpoint
 from lenet.data.sources import write_atomically
 from lenet.errors import RunError
 from lenet.layers import Conv2D, Layer, LeNetConvPoolLayer
 from lenet.layers.conv import filters_seen, flips
 from lenet.network import Model
+from lenet.preprocessing import PREFIX
 
 Array = NDArray[Any]
 
@@ -178,8 +179,6 @@ def _safetensors(path: Path) -> Any:
 
 def of_model(model: Model, checkpoint: Checkpoint, layout: str) -> Weights:
     """The weights of `model`, that of `checkpoint`, in one of LAYOUTS, with what they belong to."""
-    start = PREPROCESS + "/"
-    fitted = {name: a for name, a in checkpoint.arrays.items() if name.startswith(start)}
     arrays = {}
     for layer, key, variable in variables(model):
         value = variable.get_value()
@@ -193,7 +192,7 @@ def of_model(model: Model, checkpoint: Checkpoint, layout: str) -> Weights:
         "options": json.dumps(checkpoint.options.to_json()),
         "data": json.dumps(checkpoint.data),
     }
-    return Weights({**arrays, **fitted}, metadata)
+    return Weights({**arrays, **checkpoint.preprocessing.arrays()}, metadata)
 
 
 def give(model: Model, weights: Weights, path: Path) -> None:
@@ -203,7 +202,7 @@ def give(model: Model, weights: Weights, path: Path) -> None:
     each layer gets the first arrays left, under one common name, that have its shapes. Raises
     RunError, and leaves the model as it was, if an array is missing, left over or of a wrong shape.
     """
-    arrays = {k: a for k, a in weights.arrays.items() if not k.startswith(PREPROCESS + "/")}
+    arrays = {k: a for k, a in weights.arrays.items() if not k.startswith(PREFIX)}
     wanted = list(variables(model))
     own = {variable.name for _, _, variable in wanted}
     theirs = {torch_name(layer, key) for layer, key, _ in wanted}

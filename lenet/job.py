@@ -26,6 +26,7 @@ from lenet.train.callbacks import (
     StopOnSignal,
     TutorialPatience,
 )
+from lenet.train.functions import rates_of
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
@@ -52,8 +53,7 @@ class Job:
         self.display = display or Display()
         self.described = runs.describe_data(self.dataset)
         self.model: Model = models.build(options, dataset.image_shape, dataset.classes)
-        for name in options.rates_by_layer():
-            self.model.layer(name)  # an error for names that no layer has
+        rates_of(self.model, options)
         self.preprocessing = Preprocessing.parse(options.preprocess)
         self.is_fitted = not self.preprocessing
         self.state = State()

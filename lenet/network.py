@@ -1,6 +1,7 @@
 """A network: declared as layers and a loss, built for its images, then a set of expressions.
 
-model = Model("small", Declaration([Conv2D(6), Pool2D(), Dense(10)]), rng, (1, 28, 28), digits)
+declared = Declaration([Conv2D(6), Pool2D(), Dense(10)])
+model = Model("small", declared, rng, (1, 28, 28), digits)
 predict = symgraph.function([model.x], model.probabilities)
 """
 

@@ -41,7 +41,7 @@ TINY_DEVIATION = 1e-4  # of an image: the step from one level to the next is 0.0
 WINDOW = 9  # pixels, and their Gaussian's standard deviation, as in Jarrett et al.'s experiments
 SPREAD = 2.0
 _CHUNK = 1 << 22  # pixels worked on at a time
-_PREFIX = "preprocessing"
+PREFIX = "preprocess/"  # of the names of what was learned, among those of a checkpoint
 
 
 class Step:
@@ -268,7 +268,7 @@ class Preprocessing:
         return out
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """What was learned, for a checkpoint: names that begin with "preprocessing."."""
+        """What was learned, for a checkpoint: names that begin with PREFIX."""
         return {
             _key(place, name): step.arrays[name]
             for place, step in enumerate(self.steps)
@@ -324,7 +324,7 @@ def _unfit(step: str, what: str, got: str, expected: str) -> RunError:
 
 
 def _key(place: int, name: str) -> str:
-    return f"{_PREFIX}.{place}.{name}"
+    return f"{PREFIX}{place}.{name}"
 
 
 def _shapes(step: Step) -> dict[str, tuple[int, ...]]:

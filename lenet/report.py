@@ -30,6 +30,7 @@ from lenet.errors import RunError
 from lenet.layers.base import times
 from lenet.options import Options, flag, rows
 from lenet.report_style import STYLE
+from lenet.summary import HEAD, summary_rows
 from lenet.train import Round, compile_functions
 
 SAMPLE = 500  # images behind the histograms
@@ -129,18 +130,7 @@ def _training(history: Sequence[Round]) -> str:
 
 def _network(classifier: Classifier) -> str:
     model = classifier.model
-    head = ("layer", "what it does", "output", "parameters", "connections", "FLOPs")
-    body: list[Sequence[str]] = [("input", "images", times(model.input_shape), "", "", "")]
-    body += [
-        (
-            layer.name, layer.kind, times(layer.output_shape), f"{layer.parameters:,}",
-            f"{layer.connections:,}", f"{layer.flops:,}",
-        )
-        for layer in model.layers
-    ]  # fmt: skip
-    totals = [sum(getattr(one, n) for one in model.layers) for n in ("connections", "flops")]
-    body.append(("total", "", "", f"{model.parameters:,}", *(f"{n:,}" for n in totals)))
-    table = _table(head, body, words=2)
+    table = _table(HEAD, summary_rows(model), words=2)
     picture = symgraph.draw.layers_picture(model.layers)
     drawn = symgraph.draw.render_picture(picture, "svg").data.decode()
     return (

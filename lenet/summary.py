@@ -15,21 +15,7 @@ def summary(model: Model) -> str:
     into the units of a layer, biases too. FLOPs are the multiplications and additions for one
     example, forwards, without activations. Numbers that are kept but not trained are named below.
     """
-    body = [
-        (
-            layer.name,
-            layer.kind,
-            times(layer.output_shape),
-            *_counts(layer.parameters, layer.connections, layer.flops),
-        )
-        for layer in model.layers
-    ]
-    layers = model.layers
-    totals = _counts(
-        model.parameters, sum(one.connections for one in layers), sum(one.flops for one in layers)
-    )
-    rows = [HEAD, ("input", "images", times(model.input_shape), "", "", ""), *body]
-    rows.append(("total", "", "", *totals))
+    rows = [HEAD, *summary_rows(model)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     lines = [
         "  ".join(
@@ -43,6 +29,25 @@ def summary(model: Model) -> str:
     table = [f"model {model.name}, {model.loss.name}", "", head, rule, *middle, rule, total]
     fixed = sum(int(state.get_value(borrow=True).size) for state in model.states.values())
     return "\n".join(table + ([f"besides, not trained: {fixed:,} numbers"] if fixed else []))
+
+
+def summary_rows(model: Model) -> list[tuple[str, ...]]:
+    """The cells under HEAD: the images, each layer, the totals."""
+    layers = model.layers
+    connections, flops = (sum(getattr(one, n) for one in layers) for n in ("connections", "flops"))
+    return [
+        ("input", "images", times(model.input_shape), "", "", ""),
+        *(
+            (
+                layer.name,
+                layer.kind,
+                times(layer.output_shape),
+                *_counts(layer.parameters, layer.connections, layer.flops),
+            )
+            for layer in layers
+        ),
+        ("total", "", "", *_counts(model.parameters, connections, flops)),
+    ]
 
 
 def _counts(*numbers: int) -> tuple[str, str, str]:

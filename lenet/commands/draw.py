@@ -82,9 +82,9 @@ def draw(what: str, model: Model, options: Options, path: Path) -> None:
         sys.stdout.write(f"The output file is available at {written}\n")
         return
     if what == "graph":
-        function = compile_functions(
-            model, blank(model.input_shape, model.classes), options
-        ).compiled
+        data = blank(model.input_shape, model.classes)
+        prepare = (lambda images: images.astype(np.float32)) if options.preprocess else None
+        function = compile_functions(model, data, options, prepare).compiled
     else:
         function = symgraph.function([model.x], model.probabilities, name="predict")
     pictures.graph(path, function, announce=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from lenet import exchange, runs
 from lenet.classifier import Classifier
 from lenet.commands.arguments import add_run
+from lenet.preprocessing import PREFIX
 
 HELP = "write a model's weights for other programs"
 
@@ -39,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     for name, array in weights.arrays.items():
         sys.stdout.write(f"{name:24} {array.dtype} {list(array.shape)}\n")
     sys.stdout.write(f"{len(weights.arrays)} arrays of {classifier.path} in {path}\n")
-    if args.layout == "pytorch" and any(name.startswith("preprocess/") for name in weights.arrays):
+    if args.layout == "pytorch" and classifier.preprocessing.arrays():
         sys.stdout.write(
-            "preprocess/ is what images went through before the network: subtract and divide as it "
+            f"{PREFIX} is what images went through before the network: subtract and divide as it "
             "says, and load_state_dict(..., strict=False) passes over it\n"
         )
     return 0

@@ -18,17 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 import symgraph
 from lenet import checkpoint as checkpoints
 from lenet import exchange, models, runs
-from lenet.checkpoint import PREPROCESS
 from lenet.commands.arguments import BUILDING, FLOATX, add_options, given
 from lenet.errors import RunError
 from lenet.exchange import Weights
 from lenet.options import Options
-from lenet.preprocessing import Preprocessing
+from lenet.preprocessing import PREFIX, Preprocessing
 from lenet.run_data import kind
 from lenet.train import State
 
@@ -47,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.file).expanduser()
     weights = exchange.read(path)
     options, described = belongings(weights, path, given(args))
-    preprocessing = Preprocessing.restore(options.preprocess, fitted_arrays(weights))
+    preprocessing = Preprocessing.restore(options.preprocess, weights.arrays)
     with symgraph.config.change_flags(floatX=FLOATX):
         channels, height, width = described["image_shape"]
         model = models.build(options, (channels, height, width), described["classes"])
@@ -76,7 +73,9 @@ def belongings(
         options = replace(options, **asked)
     elif "model" in asked:
         options = Options.of(**asked)
-        if not fitted_arrays(weights):  # what others trained sees images as they are
+        if not any(
+            name.startswith(PREFIX) for name in weights.arrays
+        ):  # what others trained sees images as they are
             options = replace(options, preprocess="")
     else:
         raise RunError(
@@ -95,12 +94,6 @@ def belongings(
             "is_sample": False, "verified": False, "train": 0, "valid": 0, "test": 0, "sha256": "",
         }  # fmt: skip
     return options, described
-
-
-def fitted_arrays(weights: Weights) -> dict[str, NDArray[Any]]:
-    """What preprocessing was fitted to, by name; empty in files of other programs."""
-    start = PREPROCESS + "/"
-    return {k.removeprefix(start): a for k, a in weights.arrays.items() if k.startswith(start)}
 
 
 def said(weights: Weights, path: Path) -> tuple[Options | None, dict[str, Any] | None]:

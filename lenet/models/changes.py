@@ -73,12 +73,16 @@ def with_dropout(layers: Sequence[Layer], rate: float) -> list[Layer]:
     return changed
 
 
-def _activated(layer: Any, name: str) -> Layer:
+def _activated(layer: Layer, name: str) -> Layer:
     if isinstance(layer, Activation):
         return replace(layer, of=name)
-    if getattr(layer, "activation", "linear") != "linear":
-        return replace(layer, activation=name)  # type: ignore[no-any-return]
-    return layer  # type: ignore[no-any-return]
+    other: Any = layer
+    changed: Layer = (
+        replace(other, activation=name)
+        if getattr(layer, "activation", "linear") != "linear"
+        else layer
+    )
+    return changed
 
 
 def _normalized(layer: Layer) -> Iterator[Layer]:

@@ -167,7 +167,7 @@ def test_restored_does_the_same(text: str) -> None:
     steps = Preprocessing.parse(text)
     steps.fit(COLOUR)
     arrays = {**steps.arrays(), "weights": np.zeros(3)}
-    assert all(name.startswith("preprocessing.") for name in steps.arrays())
+    assert all(name.startswith("preprocess/") for name in steps.arrays())
     again = Preprocessing.restore(str(steps), arrays)
     assert np.array_equal(again.apply(COLOUR[:9]), steps.apply(COLOUR[:9]))
 
@@ -180,12 +180,12 @@ def test_restore_refuses_what_does_not_fit() -> None:
         Preprocessing.restore("mean,zca", {})
     with pytest.raises(RunError, match="matrix of preprocessing zca: got int64 that are not"):
         broken = np.zeros((30, 30), int)
-        Preprocessing.restore("mean,zca", {**arrays, "preprocessing.1.matrix": broken})
+        Preprocessing.restore("mean,zca", {**arrays, "preprocess/1.matrix": broken})
     with pytest.raises(RunError, match="not all finite"):
-        Preprocessing.restore("mean", {"preprocessing.0.mean": np.full((1, 6, 5), np.nan)})
+        Preprocessing.restore("mean", {"preprocess/0.mean": np.full((1, 6, 5), np.nan)})
     with pytest.raises(RunError, match=r"got shapes .*\(4, 4\)"):
         broken = np.zeros((4, 4))
-        Preprocessing.restore("mean,zca", {**arrays, "preprocessing.1.matrix": broken})
+        Preprocessing.restore("mean,zca", {**arrays, "preprocess/1.matrix": broken})
 
 
 # ---- what is refused ---------------------------------------------------------------------------
