@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from llvmlite import ir
@@ -23,6 +24,9 @@ from numba.extending import intrinsic
 from symgraph.compile import powers
 from symgraph.compile.intrinsics import as_intrinsic
 from symgraph.compile.mathlib import Value
+
+DEVICE: ContextVar[bool] = ContextVar("device", default=False)
+"""Whether what is lowered runs on a GPU, where there is no C library."""
 
 # ---- casts
 

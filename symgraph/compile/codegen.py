@@ -111,7 +111,7 @@ def _targets(terminator: ir.Instruction | None) -> list[ir.Block]:
 def _link(module: llvm.ModuleRef, libraries: Iterable[CPUCodeLibrary]) -> None:
     """Link in what the kernel calls, and only that."""
     pending = list(libraries)
-    while missing := _undefined(module):
+    while missing := undefined(module):
         for library in pending:
             source = _module(library)
             if any(f.name in missing and not f.is_declaration for f in source.functions):
@@ -127,7 +127,7 @@ def _module(library: CPUCodeLibrary) -> llvm.ModuleRef:
     return library.module() if isinstance(library, Collector) else library._get_module_for_linking()
 
 
-def _undefined(module: llvm.ModuleRef) -> set[str]:
+def undefined(module: llvm.ModuleRef) -> set[str]:
     return {
         function.name
         for function in module.functions
@@ -138,7 +138,7 @@ def _undefined(module: llvm.ModuleRef) -> set[str]:
 def reject_run_time(module: llvm.ModuleRef, name: str) -> None:
     """RuntimeError where the kernel allocates, prints or otherwise needs Python or Numba to run."""
     needed = sorted(
-        symbol for symbol in _undefined(module) if symbol.startswith(("NRT_", "numba_", "Py"))
+        symbol for symbol in undefined(module) if symbol.startswith(("NRT_", "numba_", "Py"))
     )
     if needed:
         raise RuntimeError(
@@ -162,5 +162,5 @@ def emit(module: llvm.ModuleRef, machine: llvm.TargetMachine, symbol: str) -> by
     tuning.slp_vectorization = True
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
-    needed = " ".join(sorted(_undefined(module))).encode()
+    needed = " ".join(sorted(undefined(module))).encode()
     return len(needed).to_bytes(4, "little") + needed + machine.emit_object(module)

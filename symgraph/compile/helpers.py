@@ -14,6 +14,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.targetconfig import ConfigStack
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
+from symgraph.compile.arithmetic import DEVICE
 from symgraph.compile.frontend import Collector, compile_to
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ def helper(function: F) -> F:
 
     def compiled(arguments: tuple[types.Type, ...]) -> Any:
         flags = ConfigStack.top_or_none().copy()
-        key = arguments, flags.get_mangle_string()
+        key = arguments, flags.get_mangle_string(), DEVICE.get()
         if key not in made:
             library = Collector(function.__name__)
             made[key] = result = compile_to(library, function, arguments, None, flags)

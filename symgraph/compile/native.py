@@ -40,6 +40,7 @@ from symgraph.compile import arithmetic, intrinsics, philox
 from symgraph.compile.loopfacts import mark
 
 I64 = ir.IntType(64)
+GLOBAL = 1  # NVPTX's address space of what kernels are given (docs/decisions/017)
 
 
 class PointerType(types.Type):
@@ -135,7 +136,7 @@ _ELEMENTS = {
 }
 
 
-def _dtype_of(typingctx: Any, dtype: types.Type) -> types.Type | None:
+def dtype_of(typingctx: Any, dtype: types.Type) -> types.Type | None:
     if isinstance(dtype, types.NumberClass):
         return dtype.instance_type
     for cast, element in _ELEMENTS.items():
@@ -146,7 +147,7 @@ def _dtype_of(typingctx: Any, dtype: types.Type) -> types.Type | None:
 
 def _operand(kind: str) -> Callable[..., Any]:
     def typer(typingctx, arrays, k, dtype):
-        element = _dtype_of(typingctx, dtype)
+        element = dtype_of(typingctx, dtype)
         if element is None or not isinstance(k, types.Integer):
             return None
         result = PointerType(element, kind)
@@ -155,6 +156,9 @@ def _operand(kind: str) -> Callable[..., Any]:
             index = context.cast(builder, args[1], sig.args[1], types.int64)
             base = builder.load(builder.gep(args[0], [index]))
             mark(builder, base, "sizes")
+            if arithmetic.DEVICE.get():  # LLVM follows it from here: loads and stores name it too
+                base = builder.addrspacecast(base, ir.PointerType(addrspace=GLOBAL))
+                base = builder.addrspacecast(base, ir.PointerType())
             return builder.bitcast(base, result.stored.as_pointer())
 
         return result(arrays, types.unliteral(k), dtype), codegen
@@ -179,7 +183,7 @@ def pointer_out(typingctx, arrays, k, dtype):
 
 def _carved(kind: str) -> Callable[..., Any]:
     def typer(typingctx, address, dtype):
-        element = _dtype_of(typingctx, dtype)
+        element = dtype_of(typingctx, dtype)
         if element is None or not isinstance(address, types.Integer):
             return None
         result = PointerType(element, kind)

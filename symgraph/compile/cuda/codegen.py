@@ -1,0 +1,100 @@
+"""Kernel source to PTX: the CPU's front end and vocabulary, LLVM's NVPTX back end.
+
+A CUDA kernel is `def kernel(arrays, sizes):`, run by every thread of a grid of blocks; a comment
+`# 256 threads` on that line names the size of a block. Its two parameters are passed by value: the
+addresses of its operands, and its sizes (docs/decisions/017). Nothing of NVIDIA's is needed to
+make PTX; the driver assembles it. Source: LLVM, User Guide for NVPTX Back-end; NVIDIA, PTX ISA.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+# (what Numba and llvmlite do not type)
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from symgraph.compile import codegen
+from symgraph.compile.arithmetic import DEVICE
+from symgraph.compile.cache import OPTIONS, execute
+from symgraph.compile.cuda.vocabulary import VOCABULARY
+
+TRIPLE = "nvptx64-nvidia-cuda"
+FEATURES = "+ptx78"  # of CUDA 11.8: the first to know sm_90
+THREADS = re.compile(r"^def kernel\(arrays, sizes\):  # (\d+) threads$", re.MULTILINE)
+_OPERAND = re.compile(r"\(arrays, (\d+),")
+_SIZE = re.compile(r"\bsizes\[(\d+)\]")
+
+ENTRY = """
+target triple = "nvptx64-nvidia-cuda"
+declare void @{body}(ptr, ptr)
+
+define ptx_kernel void @{symbol}(ptr byval([{arrays} x i64]) align 8 %arrays,
+                                 ptr byval([{sizes} x i64]) align 8 %sizes) "nvvm.maxntid"="{threads}" {{
+  call void @{body}(ptr %arrays, ptr %sizes)
+  ret void
+}}
+"""  # noqa: E501
+
+
+def threads(source: str) -> int:
+    """Threads in a block, as the source says."""
+    found = THREADS.search(source)
+    if found is None:
+        raise ValueError("a CUDA kernel begins `def kernel(arrays, sizes):  # 256 threads`")
+    return int(found[1])
+
+
+def parameters(source: str) -> tuple[int, int]:
+    """How many operands and how many sizes a kernel takes, at least 1 of each."""
+    arrays, sizes = (
+        max((int(k) + 1 for k in pattern.findall(source)), default=1)
+        for pattern in (_OPERAND, _SIZE)
+    )
+    return arrays, sizes
+
+
+def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
+    """The PTX of the kernel that `source` defines, as `.entry symbol`, for `arch` or later.
+
+    Raises Numba's errors for source that it cannot compile, RuntimeError for a kernel that calls
+    what a device does not have.
+    """
+    token = DEVICE.set(True)
+    try:
+        function = execute(source, "cuda", VOCABULARY)
+        module = codegen.lower(function, codegen.KERNEL_ARGUMENTS[:2], OPTIONS, f"{symbol}_body")
+    finally:
+        DEVICE.reset(token)
+    arrays, sizes = parameters(source)
+    machine = _machine(arch)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    entry = ENTRY.format(
+        symbol=symbol, body=f"{symbol}_body", arrays=arrays, sizes=sizes, threads=threads(source)
+    )
+    parsed = llvm.parse_assembly(entry)
+    parsed.data_layout = str(machine.target_data)
+    module.link_in(parsed)
+    for value in (*module.functions, *module.global_variables):
+        if not value.is_declaration and value.name != symbol:
+            value.linkage = "internal"
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_unrolling = True
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    missing = codegen.undefined(module)
+    if missing:
+        raise RuntimeError(f"a CUDA kernel calls {sorted(missing)}, which no device has")
+    return str(machine.emit_assembly(module))
+
+
+@cache
+def _machine(arch: str) -> llvm.TargetMachine:
+    """LLVM's code generator for an architecture. RuntimeError where LLVM was built without it."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    return llvm.Target.from_triple(TRIPLE).create_target_machine(cpu=arch, features=FEATURES, opt=3)
