@@ -149,7 +149,7 @@ def _checked(key: str, flag: Flag, value: Any) -> Any:
     if flag.choices and new not in flag.choices:
         cure = ""
         if key == "device" and new.startswith(_DEVICES):
-            cure = "leave it: functions run on the CPU; there is no GPU target yet"
+            cure = "use cuda for the first GPU; CUDA_VISIBLE_DEVICES says which one that is"
         raise ValueError(
             explain("config", f"config.{key} takes one of {', '.join(flag.choices)}; got {new!r}",
                     cure=cure)

@@ -24,9 +24,14 @@ class Flag(NamedTuple):
     also: tuple[Any, ...] = ()
 
 
+DEVICES = {
+    "cpu": "cpu", "cuda": "cuda", "cuda0": "cuda", "gpu": "cuda", "gpu0": "cuda", "auto": "auto",
+}  # fmt: skip
+"""Theano's names of devices, and what they mean here: there is one GPU, the first."""
+
 FLAGS: dict[str, Flag] = {
     "floatX": Flag("float64", ("float64", "float32", "float16"), "default floating dtype"),
-    "device": Flag("cpu", ("cpu",), "where functions run"),
+    "device": Flag("cpu", tuple(DEVICES), "where functions run; auto: on a GPU, if there is one"),
     "force_device": Flag(False, (), "refuse to start where `device` cannot be had"),
     "mode": Flag(
         "Mode",

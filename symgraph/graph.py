@@ -426,6 +426,9 @@ class Op:
     assemble: ClassVar[Callable[..., list[Write]] | None] = None
     # `lowering(node, ctx) -> LibraryCall`: the library kernel that computes the outputs.
     lowering: ClassVar[Callable[..., LibraryCall] | None] = None
+
+    # Likewise for a GPU, where it has a kernel that the CPU leaves to NumPy or does otherwise.
+    device_lowering: ClassVar[Callable[..., LibraryCall | None] | None] = None
     # `rounds(node, ctx) -> list[Rounds]`: how often its inner graphs run, on what (ops/rounds.py);
     # `evaluate_with(node, calls, *inputs)` is `evaluate` with a function for each of them.
     rounds: ClassVar[Callable[..., list[Any]] | None] = None

@@ -235,7 +235,9 @@ class _TreePrinter:
             users = (f"({self.identity(n)}, {i})" for n, i in self.clients[variable])
             parts.append(f"clients:[{', '.join(users)}]")
         if self.print_storage and isinstance(variable, (Constant, SharedVariable)):
-            held = variable.data if isinstance(variable, Constant) else variable.container.value
+            held = (
+                variable.data if isinstance(variable, Constant) else variable.get_value(borrow=True)
+            )
             parts.append(f"[{held}]")
         if line.update_of is not None:
             parts.append(f"-> {line.update_of}")

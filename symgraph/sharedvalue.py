@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.errors import explain
+from symgraph.flags import DEVICES
 from symgraph.graph import Variable
 from symgraph.types import Generic, TensorType, Type, check_dtype
 from symgraph.variable import TensorOperators
@@ -41,6 +42,12 @@ class Container:
         self.strict, self.allow_downcast = strict, allow_downcast
         self.version = 0  # counts replacements of the array, so that functions notice
 
+    def on_host(self) -> Any:
+        """The value, on the host: an array that is on a device comes back, for good."""
+        if hasattr(self.value, "on_host"):
+            self.value = self.value.on_host()
+        return self.value
+
     @property
     def data(self) -> Any:
         """Theano's second name for `value`."""
@@ -56,7 +63,8 @@ class Container:
         self.version += 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Container, (None, self.strict, self.allow_downcast), {"value": self.value}
+        value = self.value.on_host() if hasattr(self.value, "on_host") else self.value
+        return Container, (None, self.strict, self.allow_downcast), {"value": value}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         value = state["value"]  # buffers out of band and maps of files may be of any sort
@@ -80,8 +88,14 @@ class SharedVariable(Variable):
         self.default_update: Any = None
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
-        """The current value; a copy unless `borrow`, which may share memory with the variable."""
+        """The current value; a copy unless `borrow`, which may share memory with the variable.
+
+        Of a value on a device this is a copy on the host, in any case; `return_internal_type` gives
+        the array there.
+        """
         value = self.container.value
+        if hasattr(value, "on_host") and not return_internal_type:
+            return value.on_host()
         return value if borrow else copy.deepcopy(value)
 
     def set_value(self, new_value: Any, borrow: bool = False) -> None:
@@ -98,12 +112,20 @@ class SharedVariable(Variable):
             data = np.array(data, order="C") if shares and not borrow else owned(data)
         elif not borrow:
             data = copy.deepcopy(data)
-        cell.replace(data)
+        there = cell.value
+        if hasattr(there, "on_host") and isinstance(data, np.ndarray) and data.shape == there.shape:
+            there.fill(data)  # in its place, which graphs of kernels know
+        elif lives_there(self):
+            cell.replace(there.like(data))
+        else:
+            cell.replace(data)
 
     def zero(self, borrow: bool = False) -> None:
         """Set every element to 0; `borrow=True` in the memory of the present value."""
         value = self.container.value
-        if borrow:
+        if hasattr(value, "on_host"):
+            value.fill(np.zeros(value.shape, value.dtype))
+        elif borrow:
             value[...] = 0
         else:
             self.container.replace(np.zeros_like(value))
@@ -155,10 +177,11 @@ def shared(
     Arrays and NumPy scalars give tensors of their own dtype (`shared(0)` is int64, `shared(0.)`
     float64, whatever floatX); no axis is broadcastable unless `broadcastable` says so. A
     NumPy RandomState gives the state of a random stream. Anything else, lists included, gives a
-    generic variable that no op computes with. `borrow=True` may
-    share memory with `value`. `set_value` takes only arrays of exactly this dtype if `strict`, and
-    casts anything if `allow_downcast`. Raises TypeError for symbolic and complex values.
-    Source: Theano, `shared`.
+    generic variable that no op computes with. `borrow=True` may share memory with `value`. With
+    `target='cuda'` the value is on the GPU, as is every function that uses it. `set_value` takes
+    only arrays of exactly this dtype if `strict`, and casts anything if `allow_downcast`.
+    Raises TypeError for symbolic and complex values, RuntimeError (NoGPU) for a GPU that is not
+    there. Source: Theano, `shared`.
     """
     if isinstance(value, Variable):
         raise TypeError(
@@ -166,8 +189,11 @@ def shared(
                     expected="a NumPy array or a number",
                     cure="compute it first: value.eval(), or another shared variable's get_value()")
         )  # fmt: skip
-    if target != "cpu":
-        raise ValueError(f"shared: target={target!r}: this version keeps values on the 'cpu'")
+    device = DEVICES.get(target)
+    if device is None or device == "auto":
+        raise ValueError(
+            explain("shared", f"target {target!r} is not known", expected="'cpu' or 'cuda'")
+        )
     is_number = isinstance(value, (int, float, np.number))
     if not isinstance(value, np.ndarray) and not is_number:
         if isinstance(value, complex):
@@ -183,4 +209,14 @@ def shared(
     data = data.astype(kind.dtype, copy=False)
     kind.filter(data)
     data = owned(data) if borrow else np.array(data, order="C")
-    return TensorSharedVariable(kind, data, name, Container(data, strict, allow_downcast))
+    cell = Container(data, strict, allow_downcast)
+    if device == "cuda":
+        from symgraph.compile.cuda import on_device
+
+        cell.value = on_device(data)
+    return TensorSharedVariable(kind, data, name, cell)
+
+
+def lives_there(variable: Any) -> bool:
+    """Whether a shared variable's value was put on a device by `shared(..., target='cuda')`."""
+    return bool(getattr(variable.container.value, "is_home", False))

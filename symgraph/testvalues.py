@@ -32,7 +32,7 @@ def get_test_value(v: Any) -> Any:
     if isinstance(variable, Constant):
         return variable.data
     if isinstance(variable, SharedVariable):
-        return variable.container.value
+        return variable.get_value(borrow=True)
     try:
         value = variable.tag.test_value
     except AttributeError:

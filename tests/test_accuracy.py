@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from .exact_functions import LONG, exact_erf, exact_erfc, exact_gamma, exact_gammaln
 from .test_mathlib import FLOATS, evaluate
 
-LONG = np.longdouble
 DOCUMENT = Path(__file__).parent.parent / "docs" / "accuracy.md"
 
 
@@ -22,44 +22,20 @@ def promised() -> dict[str, tuple[float, float]]:
     return {name: (float(single), float(double)) for name, single, double in rows}
 
 
-def exact_erfc(x: np.ndarray) -> np.ndarray:
-    """erfc by the series of erf (Abramowitz and Stegun 7.1.6) below 1.5, and by the continued
-    fraction 7.1.14 above, in long double."""
-    size = abs(x)
-    high = size.astype("f4").astype(LONG)  # its square is exact
-    power = np.exp(-high * high) * np.exp((high - size) * (high + size))
-    term = total = np.minimum(size, 1.5)
-    for n in range(1, 60):
-        term = term * 2 * np.minimum(size, 1.5) ** 2 / (2 * n + 1)
-        total = total + term
-    root = np.sqrt(np.arccos(LONG(-1)))
-    below = 1 - 2 / root * power * total
-    fraction = large = np.maximum(size, 1.5)
-    for k in range(200, 0, -1):
-        fraction = large + LONG(k) / 2 / fraction
-    tail = np.where(size < 1.5, below, power / (root * fraction))
-    return np.where(x < 0, 2 - tail, tail)
-
-
-def exact_erf(x: np.ndarray) -> np.ndarray:
-    size = abs(x)
-    term = total = np.minimum(size, 1.0)
-    for n in range(1, 60):
-        term = term * 2 * np.minimum(size, 1.0) ** 2 / (2 * n + 1)
-        total = total + term
-    near = 2 / np.sqrt(np.arccos(LONG(-1))) * np.exp(-size * size) * total
-    return np.copysign(np.where(size < 1.0, near, 1 - exact_erfc(size)), x)
-
-
 REFERENCES: dict[str, Callable[..., np.ndarray]] = {
     **{
         name: getattr(np, name)
-        for name in "exp exp2 expm1 log log2 log10 log1p tanh sinh cosh sin cos tan power".split()
+        for name in (
+            "exp exp2 expm1 log log2 log10 log1p tanh sinh cosh sin cos tan power arcsin arccos "
+            "arctan arctan2 arcsinh arccosh arctanh"
+        ).split()
     },
     "sigmoid": lambda x: np.where(x < 0, np.exp(x), 1) / (1 + np.exp(-abs(x))),
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-abs(x))),
     "erf": exact_erf,
     "erfc": exact_erfc,
+    "gamma": exact_gamma,
+    "gammaln": exact_gammaln,
 }
 needs_longdouble = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 60, reason="no wider reference for float64"
@@ -104,9 +80,56 @@ def test_every_promise_is_kept_by_a_test():
 
 
 @pytest.mark.parametrize("dtype", EITHER)
-@pytest.mark.parametrize("name", sorted(set(REFERENCES) - {"power"}))
+@pytest.mark.parametrize("name", sorted(set(REFERENCES) - {"power", "arctan2", "gammaln"}))
 def test_error_in_ulps(name, dtype):
     assert_within(name, dtype, samples(dtype))
+
+
+@pytest.mark.parametrize("dtype", EITHER)
+def test_log_gamma_of_positive_numbers(dtype):
+    near = [2.0 * (1 + 2.0**-k) for k in range(1, 24)]
+    x = np.concatenate([abs(samples(dtype)), near, np.divide(near, 2)])
+    assert_within("gammaln", dtype, x.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", EITHER)
+def test_log_gamma_of_negative_numbers(dtype):
+    """It crosses zero between the poles: what counts is the error beside 1."""
+    x = np.random.default_rng(9).uniform(-30, 0, 20_000).astype(dtype)
+    exact = exact_gammaln(x.astype(LONG))
+    error = abs(evaluate("gammaln(a)", (dtype,), dtype, x) - exact)
+    assert np.all(error <= 5 * np.finfo(dtype).eps * np.maximum(1, abs(exact)))
+
+
+@pytest.mark.parametrize("dtype", EITHER)
+def test_angles_of_points(dtype):
+    rng = np.random.default_rng(10)
+    reach = 38 if dtype == "float32" else 307
+    y, x = 10.0 ** rng.uniform(-reach, reach, (2, 10_000)) * rng.choice([-1, 1], (2, 10_000))
+    close = rng.uniform(-1, 1, (2, 10_000))
+    assert_within("arctan2", dtype, *np.hstack([close, (y, x)]).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_angles_of_special_points(dtype):
+    """Every pair of zeros, ones, the ends of the range, infinities and NaN, as in C."""
+    info = np.finfo(dtype)
+    every = np.array([0, 1, info.smallest_subnormal, info.max, np.inf, np.nan], dtype)
+    y, x = (grid.ravel() for grid in np.meshgrid([*every, *-every], [*every, *-every]))
+    y, x = y.astype(dtype), x.astype(dtype)
+    with np.errstate(all="ignore"):
+        want = np.arctan2(y, x)
+    got = evaluate("arctan2(a, b)", (dtype, dtype), dtype, y, x)
+    np.testing.assert_allclose(got, want, rtol=4 * info.eps)
+    np.testing.assert_array_equal(np.signbit(got)[want == 0], np.signbit(want)[want == 0])
+
+
+@pytest.mark.parametrize("dtype", EITHER)
+def test_gamma_between_poles_where_it_underflows(dtype):
+    """Subnormal results, lifted where a pole is near: 1 / gamma(-x) alone would be 0."""
+    poles = -np.arange(1, 185)[:, None] * np.ones(60)
+    offset = 10 ** np.random.default_rng(11).uniform(-15, -1, poles.shape)
+    assert_within("gamma", dtype, (poles + offset).ravel().astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", EITHER)
@@ -151,7 +174,7 @@ def test_special_powers(dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_signs_of_zero(dtype):
     zeros = np.array([0.0, -0.0] * 20, dtype)
-    for name in ("sin", "tan", "tanh", "sinh", "erf"):
+    for name in "sin tan tanh sinh erf arcsin arctan arcsinh arctanh".split():
         got = evaluate(f"{name}(a)", (dtype,), dtype, zeros)
         np.testing.assert_array_equal(np.signbit(got), np.signbit(zeros), err_msg=name)
 
@@ -177,6 +200,16 @@ def test_signs_of_zero(dtype):
         ("tan", [(-np.inf, np.nan), (np.inf, np.nan), (0, 0), (1e-30, 1e-30)]),
         ("erf", [(-np.inf, -1), (np.inf, 1), (0, 0), (30, 1), (-30, -1)]),
         ("erfc", [(-np.inf, 2), (np.inf, 0), (0, 1), (30, 0), (-30, 2)]),
+        ("arcsin", [(-np.inf, np.nan), (1.5, np.nan), (0, 0), (1e-30, 1e-30)]),
+        ("arccos", [(np.inf, np.nan), (-1.5, np.nan), (1, 0)]),
+        ("arctan", [(0, 0), (1e-30, 1e-30)]),
+        ("arcsinh", [(-np.inf, -np.inf), (np.inf, np.inf), (0, 0), (1e-30, 1e-30)]),
+        ("arccosh", [(-np.inf, np.nan), (0.5, np.nan), (-2, np.nan), (1, 0), (np.inf, np.inf)]),
+        ("arctanh", [(-1, -np.inf), (1, np.inf), (1.5, np.nan), (-np.inf, np.nan), (0, 0)]),
+        ("gamma", [(0, np.inf), (-0.0, -np.inf), (1, 1), (2, 1), (5, 24), (1e4, np.inf)]),
+        ("gamma", [(-1, np.nan), (-np.inf, np.nan), (np.inf, np.inf), (-1e4 - 0.5, 0)]),
+        ("gammaln", [(0, np.inf), (-0.0, np.inf), (-3, np.inf), (1, 0), (2, 0)]),
+        ("gammaln", [(-np.inf, np.inf), (np.inf, np.inf)]),
     ],
 )
 def test_limits(name, pairs, dtype):
@@ -191,7 +224,8 @@ def test_subnormals_are_kept(dtype):
     np.testing.assert_allclose(
         evaluate("log(a)", (dtype,), dtype, x), np.log(x.astype(LONG)), rtol=1e-6
     )
-    for name in ("tanh", "sin", "tan", "sinh", "expm1", "log1p"):
+    same = "tanh sin tan sinh expm1 log1p arcsin arctan arcsinh arctanh"
+    for name in same.split():
         np.testing.assert_array_equal(evaluate(f"{name}(a)", (dtype,), dtype, x), x)
     exact = x.astype(LONG) * (2 / np.sqrt(LONG(np.pi)))
     got = evaluate("erf(a)", (dtype,), dtype, x)

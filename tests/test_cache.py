@@ -129,18 +129,18 @@ def test_an_unusable_folder_is_slower_not_broken(tmp_path, monkeypatch, place):
 
 
 def test_the_key_follows_everything_that_shapes_the_object(monkeypatch):
-    key = cache._key("x")
-    assert key == cache._key("x") != cache._key("y")
+    key = cache.key_of("x")
+    assert key == cache.key_of("x") != cache.key_of("y")
     cache._environment.cache_clear()
     monkeypatch.setattr(cache, "__version__", "0")
-    assert cache._key("x") != key
+    assert cache.key_of("x") != key
     monkeypatch.undo()
     cache._environment.cache_clear()
     monkeypatch.setattr(cache, "_cpu", lambda: ("another", "+cpu"))
-    assert cache._key("x") != key
+    assert cache.key_of("x") != key
     monkeypatch.undo()
     cache._environment.cache_clear()
-    assert cache._key("x") == key
+    assert cache.key_of("x") == key
 
 
 def modules_named(path: Path) -> set[str]:

@@ -24,6 +24,7 @@ from numba.extending import intrinsic
 from symgraph.compile import powers
 from symgraph.compile.intrinsics import as_intrinsic
 from symgraph.compile.mathlib import Value
+from symgraph.compile.remainder import exact_remainder
 
 DEVICE: ContextVar[bool] = ContextVar("device", default=False)
 """Whether what is lowered runs on a GPU, where there is no C library."""
@@ -240,49 +241,6 @@ def _divide_floats(a: Value, b: Value) -> tuple[Value, Value]:
     exact = a / b
     quotient = (quotient == 0.0).where(quotient.copysign(exact), quotient)
     return (b == 0.0).where(exact, quotient), rest
-
-
-def _significand(x: Value) -> tuple[Value, Value]:
-    """(e, m) with |x| = m 2**(e - bias - mantissa), the top bit of m set, for a finite x != 0."""
-    form = x.format
-    magnitude = x.bits() & ((1 << form.width - 1) - 1)
-    exponent = magnitude >> form.mantissa
-    fraction = magnitude & ((1 << form.mantissa) - 1)
-    zeros = x._new(x.builder.ctlz(fraction.ir, _bit(0)))
-    lift = zeros - (form.width - form.mantissa - 1)
-    subnormal = exponent == 0
-    normal = fraction | (1 << form.mantissa)
-    return subnormal.where(1 - lift, exponent), subnormal.where(fraction << lift, normal)
-
-
-def exact_remainder(a: Value, b: Value) -> Value:
-    """fmod of C: a - n b for the integer n = a / b towards zero, exact, with the sign of a.
-
-    NaN for an infinite a or b = 0; a where b is infinite. Long division on the significands: a turn
-    of the loop brings down as many bits as fit beside the divisor in an integer of this width.
-    """
-    form, builder = a.format, a.builder
-    defined = (a.abs() < math.inf) & (b != 0.0) & (b == b)
-    inside = defined & (a.abs() >= b.abs())
-    top, rest = _significand(inside.where(a, 1.0))
-    bottom, divisor = _significand(inside.where(b, 1.0))
-    room = form.width - form.mantissa - 1
-
-    before, turn = builder.block, builder.append_basic_block("remainder")
-    first = builder.urem(rest.ir, divisor.ir)
-    builder.branch(turn)
-    builder.position_at_end(turn)
-    left, part = (a._new(builder.phi(form.bits)) for _ in range(2))
-    shift = (left < room).where(left, room)
-    following = left - shift, a._new(builder.urem((part << shift).ir, divisor.ir))
-    starts = (top - bottom).ir, first
-    for phi, start, then in zip((left, part), starts, following, strict=True):
-        phi.ir.add_incoming(start, before)
-        phi.ir.add_incoming(then.ir, turn)
-    done = builder.append_basic_block("remaindered")
-    builder.cbranch((following[0] > 0).ir, turn, done)
-    builder.position_at_end(done)
-    raise NotImplementedError
 
 
 def floor_divide(builder: ir.IRBuilder, kind: Any, a: ir.Value, b: ir.Value) -> ir.Value:

@@ -68,6 +68,16 @@ class Binder:
         self, plan: Plan, inputs: Sequence[Variable], shared: Sequence[Variable], target: str
     ) -> None:
         self.plan, self.inputs, self.target = plan, list(inputs), target
+        self.build()
+        self.passed_on = functools.cache(chain.passed_on)
+        self.sources = {v: k for k, v in enumerate([*inputs, *shared, *plan.late])}
+        self._number_bases(shared)
+        self._find_lifetimes()
+        self._prepare_host()
+
+    def build(self) -> None:
+        """Have the kernels of all steps at hand."""
+        plan, target = self.plan, self.target
         sources = plan.sources()
         built = cache.build_all(sources, target, before=driver.prepare)
         kernel_of = dict(zip(sources, built, strict=True))
@@ -78,11 +88,6 @@ class Binder:
             if isinstance(step, LoopStep):
                 step.use(Binder(step.inner.plan, step.inner.rounds.inner.inputs, [], target))
         self.workers = driver.workers()
-        self.passed_on = functools.cache(chain.passed_on)
-        self.sources = {v: k for k, v in enumerate([*inputs, *shared, *plan.late])}
-        self._number_bases(shared)
-        self._find_lifetimes()
-        self._prepare_host()
 
     def _number_bases(self, shared: Sequence[Variable]) -> None:
         plan = self.plan
@@ -217,9 +222,10 @@ class Binder:
 
     # -- binding ----------------------------------------------------------------------------------
 
-    def bind(self, arrays: Sequence[Any]) -> Bound:
-        """The tables of all segments, and places for temporaries. Raises what a check finds."""
-        bound = Bound()
+    def bind(self, arrays: Sequence[Any], bound: Any = None) -> Any:
+        """The tables of all segments, and places for temporaries, in a `Bound`, by default a new
+        one. Raises what a check finds."""
+        bound = Bound() if bound is None else bound
         for segment in range(len(self.plan.segments)):
             self.bind_segment(segment, arrays, bound)
         shapes, memory = bound.shapes, bound.memory
@@ -229,8 +235,11 @@ class Binder:
         bound.offsets = [(self.base[r], offset) for r, offset in places.items()]
         return bound
 
-    def bind_segment(self, segment: int, arrays: Sequence[Any], bound: Bound) -> Tables:
-        """The tables of one segment. `arrays` hold the sources that it reads."""
+    def known(self, segment: int, arrays: Sequence[Any], bound: Bound) -> dict[Expr, Any]:
+        """The numbers that the segment depends on, checked; fills in the shapes of what it makes.
+
+        `arrays` hold the sources that it reads.
+        """
         value = dict(zip(self.exprs[segment], self.hosts[segment](arrays), strict=True))
         for check in self.checks[segment]:
             if not value[check.holds]:
@@ -238,6 +247,11 @@ class Binder:
         known = value.__getitem__
         for root, scratch, exprs in self.allocated[segment]:
             bound.shapes[root] = scratch.shape(value) if scratch else tuple(map(known, exprs))
+        return value
+
+    def bind_segment(self, segment: int, arrays: Sequence[Any], bound: Bound) -> Tables:
+        """The tables of one segment. `arrays` hold the sources that it reads."""
+        value = self.known(segment, arrays, bound)
         rows, varying = self.operands[segment]
         steps: list[list[int]] = []
         sizes: list[int] = []

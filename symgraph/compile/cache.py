@@ -44,11 +44,15 @@ VOCABULARY_FILES = (
     "native",
     "loopfacts",
     "arithmetic",
+    "remainder",
     "intrinsics",
     "mathlib",
     "formats",
+    "twoparts",
     "trigonometry",
+    "arcs",
     "errorfunction",
+    "gammafunction",
     "powers",
     "special",
     "philox",
@@ -64,6 +68,8 @@ VOCABULARY_FILES = (
     "library/phases",
     "library/mersenne",
     "library/blocking",
+    "cuda/codegen",
+    "cuda/vocabulary",
 )
 MAGIC = b"symgraph object 1\n"
 
@@ -221,7 +227,7 @@ def _compile_all(
 
 def _find(source: str) -> int | None:
     """The address of the object that the cache holds for `source`."""
-    payload = _read(_path(source), _key(source))
+    payload = _read(_path(source), key_of(source))
     if payload is None:
         return None
     try:
@@ -237,7 +243,7 @@ def _add(source: str, payload: bytes) -> int:
     address = _engine().add(payload, _symbol(source))
     _state.statistics.compiled += 1
     _state.to_compile = max(_state.to_compile - 1, 0)
-    _write(_path(source), _key(source), payload)
+    _write(_path(source), key_of(source), payload)
     return address
 
 
@@ -320,19 +326,34 @@ def _write(path: Path, key: str, payload: bytes) -> None:
                 os.unlink(temporary)
 
 
+def fetch(key: str, suffix: str) -> bytes | None:
+    """What `keep` was given for a key, if a whole file of it is there."""
+    payload = _read(cache_dir() / key[:2] / (key + suffix), key)
+    if payload is not None:
+        _state.statistics.hits += 1
+    return payload
+
+
+def keep(key: str, suffix: str, payload: bytes) -> None:
+    """Keep what was compiled under its key, for all processes."""
+    _state.statistics.compiled += 1
+    _write(cache_dir() / key[:2] / (key + suffix), key, payload)
+
+
 # ---- the key
 
 
 def _path(source: str) -> Path:
-    key = _key(source)
+    key = key_of(source)
     return cache_dir() / key[:2] / (key + ".o")
 
 
 def _symbol(source: str) -> str:
-    return "symgraph_" + _key(source)[:32]
+    return "symgraph_" + key_of(source)[:32]
 
 
-def _key(source: str) -> str:
+def key_of(source: str) -> str:
+    """A digest of everything that shapes what is compiled from `source`."""
     digest = hashlib.sha256(_environment())
     digest.update(source.encode())
     return digest.hexdigest()

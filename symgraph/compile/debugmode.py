@@ -154,7 +154,7 @@ class Debugged(Compiled):
         """The results, if all checks pass."""
         with self.program.lock:
             cells = {v: v.container for v in self.read}  # type: ignore[attr-defined]
-            before = {v: cell.value for v, cell in cells.items()}
+            before = {v: cell.on_host() for v, cell in cells.items()}
             old = {v: copied(value) for v, value in before.items()}
             try:
                 given = [copied(owner.accept(k, value)) for k, value in enumerate(values)]

@@ -230,7 +230,7 @@ class Function:
 
     def _call_with(self, states: Sequence[tuple[Any, np.ndarray]], values: Sequence[Any]) -> Any:
         """Call with other values of inputs that keep state, which a failing call leaves alone."""
-        before = [(state, state.container.value) for state, _ in states]
+        before = [(state, state.container.on_host()) for state, _ in states]
         for state, value in states:
             state.set_value(value)
         try:

@@ -8,7 +8,7 @@ that are a prefix of the loops around the load, so that the printer can compute 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from symgraph import expr as E
@@ -29,6 +29,7 @@ NEEDS = ("strided", "rows", "contiguous")
 all contiguous."""
 
 Nest = tuple[Index, ...]
+LibraryCallOf = Callable[[Apply, Sizes], "LibraryCall | None"]
 
 
 @dataclass(eq=False)
@@ -160,12 +161,12 @@ class _Fuser:
         nodes: Sequence[Apply],
         sizes: Sizes,
         sinks: Sequence[Sink],
-        use_library: bool,
+        call_of: LibraryCallOf,
         joins: bool,
         loops: Mapping[Apply, Sequence[Inner]],
     ) -> None:
         self.nodes, self.sizes, self.loops = nodes, sizes, loops
-        self.use_library, self.joins = use_library, joins
+        self.call_of, self.joins = call_of, joins
         self.uses: dict[Variable, dict[Kernel, dict[Load, Nest]]] = {}
         self.needs: dict[Variable, str] = {}  # memory that someone needs, and how: see NEEDS
         self.seen: set[Expr] = set()  # what the host reads
@@ -267,8 +268,7 @@ class _Fuser:
                 self.register(kernel, [*write.target, write.value], write.loops)
             self.drop_own_loads(output)
             self.keep(node)
-        elif op.lowering is not None and self.use_library:
-            call = op.lowering(node, self.sizes)
+        elif (call := self.call_of(node, self.sizes)) is not None:
             for k, operand in enumerate(call.inputs):
                 self.need(operand, "strided" if f"in{k}" in call.strided else "contiguous")
             self.work.append(Library(node, call, position))
@@ -488,14 +488,14 @@ def fuse(
     nodes: Sequence[Apply],
     sizes: Sizes,
     sinks: Sequence[Sink],
-    use_library: bool = True,
+    call_of: LibraryCallOf = lambda node, sizes: None,
     joins: bool = True,
     loops: Mapping[Apply, Sequence[Inner]] | None = None,
 ) -> Fused:
     """Group `nodes` (in topological order) into kernels, library calls, loops and Python steps.
 
-    Without `use_library`, what library kernels compute is left to Python steps. Without `joins`,
+    `call_of` tells which nodes library kernels compute. Without `joins`,
     each node that does arithmetic is a kernel of its own. `loops` are the planned inner graphs of
     nodes that run natively.
     """
-    return _Fuser(nodes, sizes, sinks, use_library, joins, loops or {}).run()
+    return _Fuser(nodes, sizes, sinks, call_of, joins, loops or {}).run()

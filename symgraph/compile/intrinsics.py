@@ -1,4 +1,4 @@
-"""The functions of floats as kernels call them: ours, LLVM's instructions, and the C library's."""
+"""The functions of floats as kernels call them: our own, and LLVM's instructions."""
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 # (what Numba and llvmlite do not type)
@@ -12,7 +12,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from symgraph.compile import errorfunction, mathlib, special, trigonometry
+from symgraph.compile import arcs, errorfunction, gammafunction, mathlib, special, trigonometry
 from symgraph.compile.mathlib import Value
 
 
@@ -53,29 +53,26 @@ def elementwise(function: Callable[..., Value], *, in_float64: bool = False) -> 
     return as_intrinsic(typer, function)
 
 
-def _named(name: str, function: Callable[..., Value]) -> Callable[..., Value]:
+def _instruction(name: str, callee: str) -> Callable[..., Value]:
+    def function(x: Value) -> Value:
+        return x.call(callee)
+
     function.__name__ = name
     return function
-
-
-def _unary(name: str, callee: str) -> Callable[..., Value]:
-    if callee.startswith("llvm."):
-        return _named(name, lambda x: x.call(callee))
-    return _named(name, lambda x: x.libm(callee))
 
 
 _CALLED = {
     "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil", "trunc": "llvm.trunc",
     "rint": "llvm.roundeven", "round_half_away_from_zero": "llvm.round",
-    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh",
-    "arctanh": "atanh", "gamma": "tgamma", "gammaln": "lgamma",
 }  # fmt: skip
-"""Functions that LLVM turns into instructions, and those left to the C library, one at a time."""
+"""Functions that LLVM turns into instructions."""
 
 _OURS = (
     mathlib.exp, mathlib.exp2, mathlib.expm1, mathlib.log, mathlib.log2, mathlib.log10,
     mathlib.log1p, mathlib.tanh, mathlib.sigmoid, mathlib.softplus, mathlib.sinh, mathlib.cosh,
-    trigonometry.sin, trigonometry.cos, trigonometry.tan, errorfunction.erf, errorfunction.erfc,
+    trigonometry.sin, trigonometry.cos, trigonometry.tan, arcs.arcsin, arcs.arccos, arcs.arctan,
+    arcs.arctan2, arcs.arcsinh, arcs.arccosh, arcs.arctanh, errorfunction.erf, errorfunction.erfc,
+    gammafunction.gamma, gammafunction.gammaln,
 )  # fmt: skip
 
 
@@ -88,7 +85,6 @@ _SPECIAL = (special.psi, special.tri_gamma, special.erfinv, special.erfcinv)
 
 VOCABULARY: dict[str, Any] = {
     **{function.__name__: elementwise(function) for function in (*_OURS, affine)},
-    **{name: elementwise(_unary(name, callee)) for name, callee in _CALLED.items()},
-    "arctan2": elementwise(_named("arctan2", lambda y, x: y.libm("atan2", x))),
+    **{name: elementwise(_instruction(name, callee)) for name, callee in _CALLED.items()},
     **{function.__name__: elementwise(function, in_float64=True) for function in _SPECIAL},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from symgraph import expr as E
 from symgraph.compile import reductions
@@ -13,12 +13,16 @@ from symgraph.graph import Variable
 
 
 def lower(
-    kernel: Kernel, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
+    kernel: Kernel,
+    layout: Callable[[Variable], Layout],
+    temporary: Callable[..., Variable],
+    parts: int = reductions.SPLIT,
 ) -> list[LoopNest]:
-    """The loop nests of `kernel` in order; `temporary(dtype, shape)` is for partial sums."""
+    """The loop nests of `kernel` in order; `temporary(dtype, shape)` is for partial sums, of which
+    a reduction of a whole array has so many `parts`."""
     nest = reductions.with_positions(_addressed(kernel, layout))
     nest = reductions.with_kept_values(_collapsed(nest))
-    return reductions.split(nest, layout, temporary)
+    return reductions.split(nest, layout, temporary, parts)
 
 
 def _operand(variable: Variable, layout: Layout) -> Operand:
@@ -53,7 +57,16 @@ def _addressed(kernel: Kernel, layout: Callable[[Variable], Layout]) -> LoopNest
         place = layout(variable)
         operand, address = _place(variable, place, [new[t] for t in target])
         stores.append((operand, address, new[value]))
-    return LoopNest(kernel.loops, stores, kernel.nodes, kernel.ordered, kernel.is_fallible)
+    apart = frozenset(set(kernel.loops).intersection(*_coordinates(kernel)))
+    return LoopNest(kernel.loops, stores, kernel.nodes, kernel.ordered, kernel.is_fallible, apart)
+
+
+def _coordinates(kernel: Kernel) -> Iterator[set[Expr]]:
+    """The loops that are coordinates of what a store, or a load of a result, touches: the same
+    axis of the same loop throughout."""
+    for variable, target, _ in kernel.stores:
+        places = [target, *(load.args for load in kernel.loads() if load.head is variable)]
+        yield {same[0] for same in zip(*places, strict=True) if len(set(same)) == 1}
 
 
 # ---- collapsing ----------------------------------------------------------------------------------
@@ -100,7 +113,15 @@ def _collapsed(nest: LoopNest) -> LoopNest:
             new[expr] = E.with_parts(expr, new)
     stores = [(operand, rebuilt(address), new[value]) for operand, address, value in nest.stores]
     loops = chains[tuple(nest.loops)]
-    return LoopNest(loops, stores, nest.nodes, nest.ordered, nest.is_fallible)
+    apart = {i for i in nest.apart if i not in merged}
+    apart |= {joint for joint in loops if _made_of(joint, merged) <= nest.apart}
+    return LoopNest(
+        loops, stores, nest.nodes, nest.ordered, nest.is_fallible, frozenset(apart & set(loops))
+    )
+
+
+def _made_of(joint: Index, merged: dict[Index, tuple[Index, Expr]]) -> set[Index]:
+    return {i for i, (into, _) in merged.items() if into is joint} or {joint}
 
 
 def _tied(roots: Sequence[Expr], forms: dict[Expr, tuple[dict[Index, Expr], Expr]]) -> set[Index]:

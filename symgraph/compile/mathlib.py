@@ -4,8 +4,8 @@ A function here is written once over `Value`, which emits LLVM instructions by P
 constants take the type of what they meet. Its instructions carry the one flag `nsz`, so the flags
 that a kernel is compiled with (reordering, contraction) never reach the two-part constants.
 
-sin, cos, tan, erf, erfc and pow have files of their own. The greatest errors, which tests assert,
-are listed in docs/accuracy.md.
+sin, cos and tan, their inverses and those of sinh, cosh and tanh, erf and erfc, gamma and pow have
+files of their own. The greatest errors, which tests assert, are listed in docs/accuracy.md.
 
     function       method
     exp, exp2      2**k exp(r), |r| <= ln 2 / 2, polynomial
@@ -147,10 +147,6 @@ class Value:
         assert isinstance(kind, Value)
         return self._new(self.builder.select(self.ir, kind._of(a), kind._of(b)))
 
-    def libm(self, name: str, *others: Operand) -> Value:
-        """The C library's function, whose float32 form ends in f."""
-        return self.call(name + "f" if self.format is FLOAT32 else name, *others)
-
     def call(self, name: str, *others: Operand) -> Value:
         """The LLVM intrinsic or C function `name` of this value and others of its type."""
         if name.startswith("llvm."):
@@ -193,10 +189,18 @@ class Value:
     def tan(self) -> Value:
         return trigonometry.tan(self)
 
-    def exp_of_sum(self, low: Value) -> Value:
-        """exp(self + low), for a low that is small beside self."""
-        k, r = _reduce(_clamp(self, *self.format.exp_range))
-        return _scale(_expm1_reduced(r + low) + 1.0, k)
+    def exp_of_sum(self, low: Value, factor: Operand = 1.0) -> Value:
+        """exp(self + low) * factor, for a low that is small beside self; rounded once where it is
+        subnormal, and not 0 where the factor lifts it from below."""
+        lowest, highest = self.format.exp_range
+        k, r = _reduce(_clamp(self, lowest * 1.25, highest))
+        return _scale((_expm1_reduced(r + low) + 1.0) * factor, k)
+
+    def log_plus(self, rest: Value) -> Value:
+        """log(self) + rest, for a rest that is small."""
+        high, low = self.format.ln2
+        k, f = _normalise(self)
+        return _log_limits(self, k.fma(high, _log1p_reduced(f, k.fma(low, rest))))
 
     def short_exp(self) -> Value:
         """exp of a float64 to float32's digits, limited to its range."""
@@ -206,6 +210,10 @@ class Value:
     def split(self) -> tuple[Value, Value]:
         """The nearest integer to a small number: (as an integer, as a float)."""
         return _split(self, self)
+
+    def scale(self, k: Value) -> Value:
+        """self * 2**k, through overflow and the subnormals, for |k| below twice the bias."""
+        return _scale(self, k)
 
     def normalise(self) -> tuple[Value, Value]:
         """x = 2**k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): (k as a float, f), for x > 0."""
@@ -361,11 +369,8 @@ def log10(x: Value) -> Value:
 
 
 def log1p(x: Value) -> Value:
-    high, low = x.format.ln2
     u = x + 1.0
-    lost = (x - (u - 1.0)) / u
-    k, f = _normalise(u)
-    return _log_limits(u, k.fma(high, _log1p_reduced(f, k.fma(low, lost))))
+    return u.log_plus((x - (u - 1.0)) / u)
 
 
 def tanh(x: Value) -> Value:

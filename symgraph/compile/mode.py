@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from symgraph.configuration import config
 from symgraph.errors import explain
-from symgraph.flags import LINKERS, OPTIMIZERS
+from symgraph.flags import DEVICES, LINKERS, OPTIMIZERS
 from symgraph.graph import Variable
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _LEVELS = {name: "fast_compile" for name in OPTIMIZERS} | dict.fromkeys(
 @dataclass(frozen=True)
 class Options:
     """How to compile. `rewrites` is 'fast_run', 'fast_compile' (the rules that keep results right,
-    and no others) or 'none'; `target` is 'cpu' or 'python'. Of these rules, those with a tag in
-    `excluding` are left out, as are those that lack one in `requiring`."""
+    and no others) or 'none'; `target` is 'cpu', 'cuda' or 'python'. Of these rules, those with a
+    tag in `excluding` are left out, as are those that lack one in `requiring`."""
 
     target: str = "cpu"
     rewrites: str = "fast_run"
@@ -105,7 +105,7 @@ class Mode:
         level = _LEVELS[self.optimizer]
         if not self.included.isdisjoint(("fast_run", "specialize", "algebra")):
             level = "fast_run"
-        return Options(config.target, level, self.excluded, self.required)
+        return Options(_target(), level, self.excluded, self.required)
 
     def compile(
         self,
@@ -142,6 +142,18 @@ class _Exactly(Mode):
     @property
     def options(self) -> Options:
         return self.given
+
+
+def _target() -> str:
+    """The target that the configuration asks for."""
+    if config.target != "cpu":
+        return str(config.target)
+    device = DEVICES[config.device]
+    if device == "auto":
+        from symgraph.compile.cuda.device import is_there
+
+        return "cuda" if is_there() else "cpu"
+    return device
 
 
 def _check(what: str, name: Any, known: tuple[str, ...]) -> None:

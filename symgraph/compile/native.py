@@ -158,7 +158,7 @@ def _operand(kind: str) -> Callable[..., Any]:
             mark(builder, base, "sizes")
             if arithmetic.DEVICE.get():  # LLVM follows it from here: loads and stores name it too
                 base = builder.addrspacecast(base, ir.PointerType(addrspace=GLOBAL))
-                base = builder.addrspacecast(base, ir.PointerType())
+                base = builder.addrspacecast(base, result.stored.as_pointer())
             return builder.bitcast(base, result.stored.as_pointer())
 
         return result(arrays, types.unliteral(k), dtype), codegen

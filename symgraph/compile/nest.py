@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from symgraph import expr as E
 from symgraph.compile.fuse import Nest
-from symgraph.expr import Expr, Load
+from symgraph.expr import Expr, Index, Load
 from symgraph.graph import Apply, Variable
 
 
@@ -35,13 +35,17 @@ class Operand:
 
 @dataclass
 class LoopNest:
-    """A kernel over memory: `stores` are (operand, address, value), at the innermost loop."""
+    """A kernel over memory: `stores` are (operand, address, value), at the innermost loop.
+
+    Two stores to one element differ in none of the loops `apart`: these may run in any order.
+    """
 
     loops: Nest
     stores: list[tuple[Operand, Expr, Expr]]
     nodes: list[Apply]
     ordered: bool = False
     is_fallible: bool = False
+    apart: frozenset[Index] = frozenset()
 
 
 def fetch(operand: Operand, address: Expr) -> Load:

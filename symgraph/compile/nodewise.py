@@ -184,7 +184,7 @@ class Nodewise(Compiled):
                 for variable, value in zip(self.inputs, values, strict=True):
                     self.cells[variable][0] = value
                 for variable in self.shared:
-                    self.cells[variable][0] = variable.container.value
+                    self.cells[variable][0] = variable.container.on_host()
                 for variable, cell in self.cells.items():
                     if variable.owner is None:
                         self.watch.leaf(variable, cell[0])

@@ -42,7 +42,7 @@ from symgraph.compile.steps import (
     Step,
 )
 from symgraph.expr import Expr, Fold
-from symgraph.graph import Shape, Variable
+from symgraph.graph import LibraryCall, Shape, Variable
 from symgraph.ops.rounds import Carried
 from symgraph.types import TensorType
 
@@ -90,10 +90,12 @@ class Plan:
 
 def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
     """Steps, layouts and memory for fused work."""
-    return _Planner(fused, sizes, sinks).run()
+    return Planner(fused, sizes, sinks).run()
 
 
-class _Planner:
+class Planner:
+    """Gives fused work its steps and its memory; targets differ in the steps."""
+
     def __init__(self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> None:
         self.fused, self.sizes = fused, sizes
         self.slots = {s.slot: sizes.shape(s.value) for s in sinks}
@@ -239,16 +241,7 @@ class _Planner:
             for k, variable in enumerate(variables):
                 where[f"{kind}{k}"] = self.layout(variable)
                 shapes[f"{kind}{k}"] = self.shape(variable)
-        strides = {
-            name: at.strides
-            for name, at in where.items()
-            if name not in call.shapes and not is_contiguous(shapes[name], at.strides)
-        }
-        shapes |= call.shapes
-        for name in call.turned:
-            *batch, m, n = shapes[name]
-            *outer, by_n, by_m = contiguous((*batch, n, m))
-            strides[name] = (*outer, by_m, by_n)
+        shapes, strides = operand_shapes(call, where, shapes)
         operands_of = LibraryOperands(shapes, strides, lowering.temporaries)
         for name, (dtype, _) in lowering.temporaries.items():
             # its size follows from concrete shapes: Python computes it when binding
@@ -331,6 +324,23 @@ class _Planner:
             if root not in self.unsized:
                 exprs += size_exprs(root, self.temporaries, self.scratch, self.slots)
         return exprs
+
+
+def operand_shapes(
+    call: LibraryCall, where: Mapping[str, Layout], shapes: Mapping[str, Shape]
+) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Shapes of a library call's operands, and strides of those that are not dense."""
+    strides = {
+        name: at.strides
+        for name, at in where.items()
+        if name not in call.shapes and not is_contiguous(shapes[name], at.strides)
+    }
+    known = {**shapes, **call.shapes}
+    for name in call.turned:
+        *batch, m, n = known[name]
+        *outer, by_n, by_m = contiguous((*batch, n, m))
+        strides[name] = (*outer, by_m, by_n)
+    return known, strides
 
 
 def size_exprs(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from symgraph.compile.twoparts import fast_two_sum
+
 if TYPE_CHECKING:
     from symgraph.compile.mathlib import Value
 
@@ -23,19 +25,13 @@ _TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)
 _LN2 = (0.6931471805598903, 5.497923018708371e-14)  # the first times an exponent is exact
 
 
-def _fast_two_sum(a: Value, b: Value) -> tuple[Value, Value]:
-    """a + b and what rounding took away, for |a| >= |b| or a = 0."""
-    total = a + b
-    return total, b - (total - a)
-
-
 def _log_limits(x: Value, result: Value) -> Value:
     result = (x == 0.0).where(-math.inf, result)
     result = (x == math.inf).where(math.inf, result)
     return x.is_nan().where(x, result)
 
 
-def _log(x: Value) -> tuple[Value, Value]:
+def log_parts(x: Value) -> tuple[Value, Value]:
     """log(x) in two parts, for x >= 0; error about 2**-65 of it."""
     k, f = x.normalise()
     sum_high = f + 2.0
@@ -47,19 +43,27 @@ def _log(x: Value) -> tuple[Value, Value]:
     z_low = s.exact_fma(s, -z) + s * s_low * 2.0
     w = z * _TWO_THIRDS[0]
     w_low = z.exact_fma(_TWO_THIRDS[0], -w) + (z * _TWO_THIRDS[1] + z_low * _TWO_THIRDS[0])
-    w, w_low = _fast_two_sum(w, w_low + z * z * z.poly(_Q))
+    w, w_low = fast_two_sum(w, w_low + z * z * z.poly(_Q))
     cubic = s * w
     cubic_low = s.exact_fma(w, -cubic) + (s * w_low + s_low * w)
-    fraction, lost = _fast_two_sum(s * 2.0, cubic)
-    high, low = _fast_two_sum(k * _LN2[0], fraction)
+    fraction, lost = fast_two_sum(s * 2.0, cubic)
+    high, low = fast_two_sum(k * _LN2[0], fraction)
     low = low + (lost + (k.fma(_LN2[1], cubic_low + s_low * 2.0)))
-    high, low = _fast_two_sum(high, low)
+    high, low = fast_two_sum(high, low)
     return _log_limits(x, high), low
+
+
+def short_log(x: Value) -> Value:
+    """log of a float64 to float32's digits, for x >= 0."""
+    k, f = x.normalise()
+    s = f / (f + 2.0)
+    z = s * s
+    return _log_limits(x, k.fma(math.log(2), (s * z).fma(z.poly(_SHORT), s * 2.0)))
 
 
 def _power_double(size: Value, b: Value) -> Value:
     """size**b for size >= 0, but for size = 1 with b infinite, and b = 0."""
-    high, low = _log(size)
+    high, low = log_parts(size)
     product = b * high
     rest = b.exact_fma(high, -product) + b * low
     return product.exp_of_sum((product.abs() < 800.0).where(rest, 0.0))
@@ -67,12 +71,7 @@ def _power_double(size: Value, b: Value) -> Value:
 
 def _power_single(size: Value, b: Value) -> Value:
     """The same for float32."""
-    wide = size.wide()
-    k, f = wide.normalise()
-    s = f / (f + 2.0)
-    z = s * s
-    log = k.fma(math.log(2), (s * z).fma(z.poly(_SHORT), s * 2.0))
-    return (b.wide() * _log_limits(wide, log)).short_exp().narrow()
+    return (b.wide() * short_log(size.wide())).short_exp().narrow()
 
 
 def power(a: Value, b: Value) -> Value:

@@ -41,13 +41,13 @@ class Printed:
 
 
 @dataclass(eq=False)
-class _Scope:
+class Scope:
     """A block of statements: the kernel's, or the body of a loop."""
 
-    parent: _Scope | None
+    parent: Scope | None
     header: str
     loop: Index | None = None
-    lines: list[str | _Scope] = field(default_factory=list)
+    lines: list[str | Scope] = field(default_factory=list)
 
     @property
     def depth(self) -> int:
@@ -66,7 +66,7 @@ class _Scope:
 
 
 _UNITS = {"sum": "0", "prod": "1", "any": "bool_(0)", "all": "bool_(1)"}
-_STEPS = {
+STEPS = {
     "sum": "{0} + {1}", "prod": "{0} * {1}", "max": "maximum({0}, {1})", "min": "minimum({0}, {1})",
     "any": "{0} | {1}", "all": "{0} & {1}",
 }  # fmt: skip
@@ -106,27 +106,47 @@ def _highest(dtype: str) -> str:
     return f"{dtype}(1e999)" if "float" in dtype else f"{dtype}({np.iinfo(dtype).max})"
 
 
-class _Printer:
+def unit_of(kind: str, dtype: str) -> str:
+    """What a reduction begins with."""
+    if kind in ("max", "min"):
+        return _lowest(dtype) if kind == "max" else _highest(dtype)
+    return _UNITS[kind] if dtype == "bool" else f"{dtype}({_UNITS[kind]})"
+
+
+def step_of(kind: str, dtype: str, name: str, value: str) -> str:
+    """The line that takes one more value into the reduction `name`."""
+    step = STEPS[kind].format(name, value)
+    natural = dtype in ("float32", "float64", "int64", "bool")
+    return f"{name} = {step}" if natural else f"{name} = {dtype}({step})"
+
+
+class Printer:
+    """One nest on its way to text: names, scopes, and what is printed where."""
+
     def __init__(self, nest: LoopNest) -> None:
         self.nest = nest
         self.names: dict[Expr, str] = {}
         self.operands: dict[Operand, str] = {}
         self.sizes: dict[Expr, str] = {}
         self.free: dict[Expr, frozenset[Index]] = {}
-        self.scopes: dict[Index, _Scope] = {}
+        self.scopes: dict[Index, Scope] = {}
         self.owners: dict[Index, Fold] = {}
         self.is_fallible = False
         self.targets = {operand for operand, _, _ in nest.stores}
         for operand, _, _ in nest.stores:
             self.operands.setdefault(operand, f"out{len(self.operands)}")
         roots = [e for _, address, value in nest.stores for e in (address, value)]
-        self.lanes, self.roots = side_by_side(nest, roots)
+        self.lanes, self.roots = self.side_by_side(roots)
         self.lanes_of = {lanes.fold: lanes for lanes in self.lanes}
-        self.accumulate: dict[Lanes, _Scope] = {}
+        self.accumulate: dict[Lanes, Scope] = {}
         self.units: dict[Lanes, str] = {}
         self.order = E.walk([*self.lanes_of, *self.roots])
         for expr in self.order:
             self._free(expr)
+
+    def side_by_side(self, roots: Sequence[Expr]) -> tuple[list[Lanes], list[Expr]]:
+        """Reductions to do as blocks of columns, and `roots` in terms of them."""
+        return side_by_side(self.nest, roots)
 
     def _free(self, expr: Expr) -> None:
         if type(expr) is Index:
@@ -145,12 +165,12 @@ class _Printer:
 
     # -- scopes -----------------------------------------------------------------------------------
 
-    def scope_of(self, expr: Expr) -> _Scope:
+    def scope_of(self, expr: Expr) -> Scope:
         free = sorted(self.free[expr], key=lambda i: i.head)  # the text must not depend on hashes
         scopes = [self.scope_of_index(i) for i in free]
         return max(scopes, key=lambda s: s.depth, default=self.top)
 
-    def scope_of_index(self, i: Index) -> _Scope:
+    def scope_of_index(self, i: Index) -> Scope:
         found = self.scopes.get(i)
         if found is not None:
             return found
@@ -163,7 +183,7 @@ class _Printer:
             low, high = "0", self.text(axis.extent)
             if lanes is not None and axis is lanes.lane:
                 low, high = "first", "last"
-            scope = _Scope(scope, f"for {name} in range({low}, {high}):", axis)
+            scope = Scope(scope, f"for {name} in range({low}, {high}):", axis)
             self.scopes[axis] = scope
         return self.scopes[i]
 
@@ -208,8 +228,7 @@ class _Printer:
             return
         args = [self.text(a) for a in expr.args]
         if E.is_fallible(expr):
-            self.is_fallible = True
-            scope.lines += [f"if {args[1]} == 0:", "    errors[0] = 2"]
+            scope.lines += [f"if {args[1]} == 0:", *self.refusal(2)]
         text = E.format_call(expr, args)
         natural = (
             expr.dtype in ("bool", "int64")
@@ -222,22 +241,23 @@ class _Printer:
         )
         scope.lines.append(f"{name} = {text}" if natural else f"{name} = {expr.dtype}({text})")
 
-    def emit_checked(self, expr: Expr, name: str, scope: _Scope) -> None:
-        self.is_fallible = True
+    def emit_checked(self, expr: Expr, name: str, scope: Scope) -> None:
         position, size, label = (self.text(a) for a in expr.args)
         scope.lines += [
             f"{name} = int64({position})",
             f"if {name} < 0:",
             f"    {name} += {size}",
             f"if {name} < 0 or {name} >= {size}:",
-            "    errors[0] = 1",
-            f"    errors[1] = int64({position})",
-            f"    errors[2] = {size}",
-            f"    errors[3] = {label}",
+            *self.refusal(1, f"int64({position})", size, label),
             f"    {name} = 0",
         ]
 
-    def emit_fold(self, fold: Fold, scope: _Scope) -> None:
+    def refusal(self, code: int, *facts: str) -> list[str]:
+        """Lines of a branch that note an error."""
+        self.is_fallible = True
+        return [f"    errors[{k}] = {fact}" for k, fact in enumerate((str(code), *facts))]
+
+    def emit_fold(self, fold: Fold, scope: Scope) -> None:
         body, dtype = fold.args[0], fold.dtype
         first, last = self.scope_of_index(fold.axes[0]), self.scope_of_index(fold.axes[-1])
         name = f"a{len(self.names)}"
@@ -262,35 +282,29 @@ class _Printer:
             ]
             scope.lines.append(first)
             return
-        if fold.kind in ("max", "min"):
-            unit = _lowest(dtype) if fold.kind == "max" else _highest(dtype)
-        else:
-            unit = _UNITS[fold.kind]
-            unit = unit if dtype == "bool" else f"{dtype}({unit})"
+        unit = unit_of(fold.kind, dtype)
         if fold in self.lanes_of:
             lanes = self.lanes_of[fold]
             at = f"{lanes.row.name}[{self.names[lanes.lane]} - first]"
             self.units[lanes] = unit
-            last.lines.append(f"{at} = {_STEPS[fold.kind].format(at, self.text(body))}")
+            last.lines.append(f"{at} = {STEPS[fold.kind].format(at, self.text(body))}")
             self.accumulate[lanes] = first
             return
-        step = _STEPS[fold.kind].format(name, self.text(body))
-        natural = dtype in ("float32", "float64", "int64", "bool")
         scope.lines.append(f"{name} = {unit}")
-        last.lines.append(f"{name} = {step}" if natural else f"{name} = {dtype}({step})")
+        last.lines.append(step_of(fold.kind, dtype, name, self.text(body)))
         scope.lines.append(first)
 
     # -- the whole --------------------------------------------------------------------------------
 
     def run(self) -> Printed:
         nest = self.nest
-        self.top = _Scope(None, "")
+        self.top = Scope(None, "")
         scope = self.top
         for depth, loop in enumerate(nest.loops):
             self.names[loop] = f"i{depth}"
             # the outermost runs over the items that the kernel is given, whatever its extent
             size = self.text(loop.extent) if depth else ""
-            scope = _Scope(scope, f"for i{depth} in range({size}):", loop)
+            scope = Scope(scope, f"for i{depth} in range({size}):", loop)
             self.scopes[loop] = scope
         self.around_lanes = scope.parent or self.top
         items = self._items()
@@ -342,7 +356,7 @@ class _Printer:
             outer.lines.append(inner)
         return self.top.render(1) + self._item_loop(items, scopes)
 
-    def _item_loop(self, items: int, scopes: list[_Scope]) -> list[str]:
+    def _item_loop(self, items: int, scopes: list[Scope]) -> list[str]:
         if items == 1:
             return ["    for i0 in range(start, stop):", *scopes[0].render(2)]
         names = [f"i{k}" for k in range(items)]
@@ -353,7 +367,7 @@ class _Printer:
             lines += scope.render(2)
         return lines + _advance(names, extents)
 
-    def _lane_body(self, items: int, scopes: list[_Scope]) -> list[str]:
+    def _lane_body(self, items: int, scopes: list[Scope]) -> list[str]:
         """Items are blocks of LANES columns; their sums are kept side by side in the workspace."""
         size = self.text(self.nest.loops[-1].extent)
         blocks = self.text(self.blocks)
@@ -398,11 +412,11 @@ class _Printer:
             work = E.add(work, E.mul(E.product(turns), max(cost, ITEM)))
         return E.maximum(1, E.floordiv(E.const(WORK * ITEM), E.maximum(work, ITEM)))
 
-    def _turns(self, scope: _Scope, outer: set[Index]) -> tuple[Expr, ...]:
+    def _turns(self, scope: Scope, outer: set[Index]) -> tuple[Expr, ...]:
         """The sizes of the loops around a scope, those of the items aside."""
         turns: list[Expr] = []
         side_by_side = {lanes.lane for lanes in self.lanes}
-        at: _Scope | None = scope
+        at: Scope | None = scope
         while at is not None:
             loop, at = at.loop, at.parent
             if loop is None or loop in outer:
@@ -467,4 +481,4 @@ def _advance(names: Sequence[str], extents: Sequence[str]) -> list[str]:
 
 def print_kernel(nest: LoopNest) -> Printed:
     """The source of a loop nest, and what its steps are called with."""
-    return _Printer(nest).run()
+    return Printer(nest).run()

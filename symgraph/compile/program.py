@@ -110,7 +110,7 @@ class Program:
     def point_shared(self) -> None:
         """Notice shared variables that hold another array than at the last call."""
         for k, variable in enumerate(self.shared):
-            array = variable.container.value  # type: ignore[attr-defined]
+            array = variable.container.on_host()  # type: ignore[attr-defined]
             if array is not self.values[k]:
                 self.values[k] = array
                 self.bases[self.base[variable]] = address(array)
@@ -302,14 +302,18 @@ class Program:
                     explain(step.node.op, "its result has another shape than infer_shape says",
                             where=step.node.trace, got=str(value.shape), expected=str(shape))
                 )  # fmt: skip
-            self._array(variable, root, shape, 0, dense_strides(shape))[...] = value
+            self._fill(variable, root, value)
+
+    def _fill(self, variable: Variable, root: Variable, value: np.ndarray) -> None:
+        """Put `value` into the memory of `root`."""
+        self._array(variable, root, value.shape, 0, dense_strides(value.shape))[...] = value
 
     def _object(self, variable: Variable) -> Any:
         """The value of a variable that is no array."""
         if isinstance(variable, Constant):
             return variable.data
         if isinstance(variable, SharedVariable):
-            return variable.container.value
+            return variable.get_value(borrow=True)
         if variable.owner is None:
             return self.arrays[self.inputs.index(variable)]
         return self.held[variable]

@@ -118,9 +118,12 @@ def _moved_by(loop: Index, every: list[Expr]) -> set[Expr]:
 
 
 def split(
-    nest: LoopNest, layout: Callable[[Variable], Layout], temporary: Callable[..., Variable]
+    nest: LoopNest,
+    layout: Callable[[Variable], Layout],
+    temporary: Callable[..., Variable],
+    parts: int = SPLIT,
 ) -> list[LoopNest]:
-    """Cut each reduction that has no loops around it into chunks, added up in order afterwards.
+    """Cut each reduction that has no loops around it into `parts`, added up in order afterwards.
 
     One that needs the result of another comes after it.
     """
@@ -137,11 +140,11 @@ def split(
         if type(fold) is not Fold or fold.kind not in SPLITTABLE:
             continue
         first = fold.axes[0]
-        if type(first.extent) is E.Const and first.extent.value <= SPLIT:
+        if type(first.extent) is E.Const and first.extent.value <= parts:
             continue
         if _free(fold) & within:
             continue
-        count = E.minimum(first.extent, SPLIT)
+        count = E.minimum(first.extent, parts)
         whole = E.held(first.extent)
         step = E.floordiv(E.add(whole, E.sub(count, 1)), E.maximum(count, 1))
         chunk = E.index(count)

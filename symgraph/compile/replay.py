@@ -32,7 +32,7 @@ def _value(variable: Variable, known: Mapping[Variable, Any]) -> Any:
     if isinstance(variable, Constant):
         return variable.data
     if isinstance(variable, SharedVariable):
-        return variable.container.value
+        return variable.get_value(borrow=True)
     return known[variable]
 
 

@@ -8,8 +8,7 @@ four rows only and selects. What remains of x beyond q quarter turns lies within
 polynomials give its sine and cosine.
 
 Sources: M. H. Payne and R. N. Hanek, Radian reduction for trigonometric functions, SIGNUM
-Newsletter 18 (1983); the sums in two parts are Dekker's and Knuth's; the polynomials are our own
-fits at Chebyshev nodes in 60 digits.
+Newsletter 18 (1983); the polynomials are our own fits at Chebyshev nodes in 60 digits.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
+
+from symgraph.compile.twoparts import two_sum
 
 if TYPE_CHECKING:
     from symgraph.compile.mathlib import Value
@@ -73,13 +74,6 @@ def remainders(exponents: Sequence[int], count: int) -> tuple[tuple[float, ...],
     return tuple(zip(*columns, strict=True))
 
 
-def _two_sum(a: Value, b: Value) -> tuple[Value, Value]:
-    """a + b and what rounding took away."""
-    total = a + b
-    share = total - a
-    return total, (a - (total - share)) + (b - share)
-
-
 def _quarters_single(x: Value) -> tuple[Value, Value]:
     """|x| = (q + f) quarter turns: (q modulo 4 as an integer, f), f in float64, at most half."""
     size = x.abs().wide()
@@ -115,12 +109,12 @@ def _quarters_double(x: Value) -> tuple[Value, Value, Value]:
     product = m * high
     error = m.exact_fma(high, -product)
     second = m * middle
-    turns, lost = _two_sum(product - (product * 0.25).rint() * 4.0, error)
-    turns, lost_again = _two_sum(turns, second)
-    lost, rest = _two_sum(lost, lost_again)
+    turns, lost = two_sum(product - (product * 0.25).rint() * 4.0, error)
+    turns, lost_again = two_sum(turns, second)
+    lost, rest = two_sum(lost, lost_again)
     rest = rest + (m * low + m.exact_fma(middle, -second))
     q, whole = turns.split()
-    f, g = _two_sum(turns - whole, lost)
+    f, g = two_sum(turns - whole, lost)
     return q, f, g + rest
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from symgraph.errors import AsTensorError, NotConstantError, explain
+from symgraph.flags import DEVICES
 from symgraph.graph import Constant, toposort
 from symgraph.ops import (
     advanced,
@@ -20,6 +21,7 @@ from symgraph.ops import (
     core,
     elementwise,
     linalg,
+    passing,
     reduce,
     shape,
     sizes,
@@ -213,16 +215,19 @@ class Methods:
         return get_scalar_constant_value(self)
 
     def transfer(self, target: str) -> Any:
-        """The variable on device `target`. Only 'cpu' is known here; ValueError for others.
+        """The variable on `target`: 'cuda' (also 'cuda0' and 'gpu') or 'cpu'; else ValueError.
 
-        Where a graph runs is chosen for a whole function, by `config.device`.
+        As a result of a function, `y.transfer('cuda')` is given as an array on the device, which is
+        copied to the host when it is looked at; such a function runs on the device as a whole.
+        Source: Theano, `TensorVariable.transfer`.
         """
-        if target != "cpu":
+        device = DEVICES.get(target)
+        if device is None:
             raise ValueError(
                 explain("transfer", f"target {target!r} is not known", got=describe([self]),  # type: ignore[list-item]
-                        expected="'cpu'", cure="choose the device of a function by config.device")
+                        expected="'cuda' or 'cpu'")
             )  # fmt: skip
-        return self
+        return passing.transfer(self, device)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

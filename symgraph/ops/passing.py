@@ -28,6 +28,8 @@ _GRADIENTS: dict[str, Callable[..., Any]] = {  # of the gradient by the output, 
     "undefined_grad": lambda g: NullType("undefined_grad says that there is none")(),
     "grad_clip": lambda g, low, high: clip(g, low, high),
     "grad_scale": lambda g, factor: mul(g, factor),
+    "transfer_cuda": lambda g: g,
+    "transfer_cpu": lambda g: g,
 }
 
 
@@ -70,6 +72,20 @@ class PassThrough(Op):
 
     def __str__(self) -> str:
         return f"{self.kind}{{{', '.join(map(str, self.numbers))}}}" if self.numbers else self.kind
+
+
+def transfer(x: Any, device: str) -> Any:
+    """`x` on 'cuda' or on the 'cpu': where the results of a function are to be.
+
+    A function of which a result is to be on the device runs there as a whole; within a graph,
+    placing things is the compiler's affair. Source: Theano, `TensorVariable.transfer`.
+    """
+    return PassThrough(f"transfer_{device}")(x)
+
+
+def stays_there(x: Any) -> bool:
+    """Whether an output is to be left on the device."""
+    return x.owner is not None and x.owner.op == PassThrough("transfer_cuda")
 
 
 def consider_constant(x: Any) -> Any:

@@ -1,6 +1,7 @@
 """Sorting, cumulative sums and products, differences; hands on what `counting` has.
 
-Sorting runs in NumPy, as a Python step. Source of names: Theano, tensor/sort.py and
+Sorting runs in NumPy, as a Python step; a GPU has kernels for it, which are stable whatever `kind`
+says. Source of names: Theano, tensor/sort.py and
 tensor/extra_ops.py (cumsum, cumprod, diff).
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from symgraph import expr as E
 from symgraph.errors import ShapeError, explain
 from symgraph.expr import Check, Expr, Index
-from symgraph.graph import Apply, Context, Op, Write
+from symgraph.graph import Apply, Context, LibraryCall, Op, Write
 from symgraph.graph import Shape as Sizes
 from symgraph.ops.alloc import full_like
 from symgraph.ops.core import cast_expr, describe
@@ -52,6 +53,18 @@ def _flat_or_axis(x: Any, axis: Any, who: str) -> tuple[Any, int]:
 # ---- sorting -------------------------------------------------------------------------------------
 
 
+def lines_call(
+    name: str, node: Apply, ctx: Context, axis: int, params: dict[str, Any] | None = None
+) -> LibraryCall:
+    """The device's kernel `name` on the lines of a node's input along `axis`, 0 or above: arrays go
+    as (before, along, after) the axis."""
+    (x, *_), (out,) = node.inputs, node.outputs
+    shapes: dict[str, Sizes] = {}
+    for operand, s in (("in0", ctx.shape(x)), ("out0", ctx.shape(out))):
+        shapes[operand] = (E.product(s[:axis]), s[axis], E.product(s[axis + 1 :]))
+    return LibraryCall(name, x.type.dtype, params or {}, (x,), shapes)
+
+
 @dataclass(frozen=True)
 class Sort(Op):
     """x sorted along `axis` by NumPy's algorithm `kind`; NaN comes last."""
@@ -67,6 +80,9 @@ class Sort(Op):
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         return [np.sort(inputs[0], axis=self.axis, kind=self.kind)]
+
+    def device_lowering(self, node: Apply, ctx: Context) -> LibraryCall:
+        return lines_call("sort", node, ctx, self.axis)
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x,), (g,) = inputs, output_gradients
@@ -89,6 +105,9 @@ class ArgSort(Op):
 
     def evaluate(self, node: Apply, *inputs: np.ndarray) -> Sequence[np.ndarray]:
         return [np.argsort(inputs[0], axis=self.axis, kind=self.kind)]
+
+    def device_lowering(self, node: Apply, ctx: Context) -> LibraryCall:
+        return lines_call("argsort", node, ctx, self.axis)
 
     def grad(self, inputs: Sequence[Any], output_gradients: Sequence[Any]) -> Sequence[Any]:
         (x,) = inputs

@@ -1,6 +1,7 @@
 """The largest or smallest elements along an axis, and where they are.
 
-The positions are found by NumPy's partition, as a Python step; the elements are then read there.
+The positions are found by NumPy's partition, as a Python step, or on a GPU by its sorting; the
+elements are then read there.
 Source: Theano, tensor/sort.py (TopKOp, topk, argtopk).
 """
 
@@ -15,11 +16,12 @@ import numpy as np
 from symgraph import expr as E
 from symgraph.errors import explain
 from symgraph.expr import Check, Expr, Index
-from symgraph.graph import Apply, Context, Op, Shape, Write
+from symgraph.graph import Apply, Constant, Context, LibraryCall, Op, Shape, Write
 from symgraph.ops.core import cast_expr, describe
 from symgraph.ops.join import as_axis
 from symgraph.ops.shape import flatten
 from symgraph.ops.sizes import checks_of
+from symgraph.ops.sort import lines_call
 from symgraph.ops.structure import as_size, rebroadcast, shape_i
 from symgraph.types import INTEGERS, DisconnectedType, TensorType
 from symgraph.variable import as_tensor_variable
@@ -81,6 +83,14 @@ class ArgTopK(Op):
             order = np.argsort(np.take_along_axis(x, at, axis), axis=axis, kind="stable")
             at = np.take_along_axis(at, np.flip(order, axis), axis)
         return [at.astype(self.dtype)]
+
+    def device_lowering(self, node: Apply, ctx: Context) -> LibraryCall | None:
+        """In descending order in any case. None where it is not known whether k is negative."""
+        k = node.inputs[1]
+        if not isinstance(k, Constant):
+            return None
+        params = {"smallest": int(k.data) < 0, "index": self.dtype}
+        return lines_call("argtopk", node, ctx, self.axis, params)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[True], [False]]

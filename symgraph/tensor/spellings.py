@@ -90,7 +90,7 @@ def is_flat(var: Any, ndim: int | None = None, outdim: int | None = None) -> boo
 
 
 def transfer(var: Any, target: str) -> Any:
-    """`var.transfer(target)`: the variable on a device; only 'cpu' is known."""
+    """`var.transfer(target)`: the variable on a device, 'cuda' or 'cpu'."""
     x: Any = as_tensor_variable(var)
     return x.transfer(target)
 

@@ -1,7 +1,8 @@
 """Kernel source to PTX: the CPU's front end and vocabulary, LLVM's NVPTX back end.
 
 A CUDA kernel is `def kernel(arrays, sizes):`, run by every thread of a grid of blocks; a comment
-`# 256 threads` on that line names the size of a block. Its two parameters are passed by value: the
+`# 256 threads` on that line names the size of a block, `# 256 threads, 2 blocks` also how many
+blocks must find registers on a multiprocessor. Its two parameters are passed by value: the
 addresses of its operands, and its sizes (docs/decisions/017). Nothing of NVIDIA's is needed to
 make PTX; the driver assembles it. Source: LLVM, User Guide for NVPTX Back-end; NVIDIA, PTX ISA.
 """
@@ -23,7 +24,9 @@ from symgraph.compile.cuda.vocabulary import VOCABULARY
 
 TRIPLE = "nvptx64-nvidia-cuda"
 FEATURES = "+ptx78"  # of CUDA 11.8: the first to know sm_90
-THREADS = re.compile(r"^def kernel\(arrays, sizes\):  # (\d+) threads$", re.MULTILINE)
+THREADS = re.compile(
+    r"^def kernel\(arrays, sizes\):  # (\d+) threads(?:, (\d+) blocks)?$", re.MULTILINE
+)
 _OPERAND = re.compile(r"\(arrays, (\d+),")
 _SIZE = re.compile(r"\bsizes\[(\d+)\]")
 
@@ -32,7 +35,7 @@ target triple = "nvptx64-nvidia-cuda"
 declare void @{body}(ptr, ptr)
 
 define ptx_kernel void @{symbol}(ptr byval([{arrays} x i64]) align 8 %arrays,
-                                 ptr byval([{sizes} x i64]) align 8 %sizes) "nvvm.maxntid"="{threads}" {{
+                                 ptr byval([{sizes} x i64]) align 8 %sizes) "nvvm.maxntid"="{threads}" "nvvm.minctasm"="{blocks}" {{
   call void @{body}(ptr %arrays, ptr %sizes)
   ret void
 }}
@@ -41,10 +44,15 @@ define ptx_kernel void @{symbol}(ptr byval([{arrays} x i64]) align 8 %arrays,
 
 def threads(source: str) -> int:
     """Threads in a block, as the source says."""
+    return _block(source)[0]
+
+
+def _block(source: str) -> tuple[int, int]:
+    """Threads in a block, and blocks for which a multiprocessor must have room."""
     found = THREADS.search(source)
     if found is None:
         raise ValueError("a CUDA kernel begins `def kernel(arrays, sizes):  # 256 threads`")
-    return int(found[1])
+    return int(found[1]), int(found[2] or 1)
 
 
 def parameters(source: str) -> tuple[int, int]:
@@ -72,9 +80,11 @@ def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
     machine = _machine(arch)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
+    per_block, blocks = _block(source)
     entry = ENTRY.format(
-        symbol=symbol, body=f"{symbol}_body", arrays=arrays, sizes=sizes, threads=threads(source)
-    )
+        symbol=symbol, body=f"{symbol}_body", arrays=arrays, sizes=sizes, threads=per_block,
+        blocks=blocks,
+    )  # fmt: skip
     parsed = llvm.parse_assembly(entry)
     parsed.data_layout = str(machine.target_data)
     module.link_in(parsed)
@@ -90,6 +100,15 @@ def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
     if missing:
         raise RuntimeError(f"a CUDA kernel calls {sorted(missing)}, which no device has")
     return str(machine.emit_assembly(module))
+
+
+KNOWN = (75, 80, 86, 87, 89, 90)  # what FEATURES' version of PTX knows
+
+
+def known(arch: str) -> str:
+    """The latest architecture up to `arch` that PTX is made for; drivers take it further."""
+    number = int(arch.removeprefix("sm_"))
+    return f"sm_{max((k for k in KNOWN if k <= number), default=KNOWN[0])}"
 
 
 @cache

@@ -58,12 +58,12 @@ class Memory:
         at = self.starts.index(start)
         del self.starts[at], self.blocks[at]
 
-    def find(self, address: int) -> tuple[np.ndarray, int]:
-        """The allocation around an address and the offset there."""
+    def find(self, address: int) -> tuple[np.ndarray, int] | None:
+        """The allocation around an address and the offset there, if there is one."""
         at = bisect_right(self.starts, address) - 1
         if at >= 0 and address - self.starts[at] <= self.blocks[at].nbytes:
             return self.blocks[at], address - self.starts[at]
-        raise SimulationError(f"a kernel is given address {address:#x}, where nothing is")
+        return None
 
 
 class Pointer:
@@ -96,6 +96,10 @@ class Pointer:
     def __add__(self, count: int) -> Pointer:
         return Pointer(self.view, self.base + int(count), self.dtype)
 
+    @property
+    def address(self) -> int:
+        return int(self.view.ctypes.data) + self.base * self.view.itemsize
+
 
 def _typed(block: np.ndarray, offset: int, dtype: interpreted.DType) -> Pointer:
     """A pointer to the element at a byte offset, which may lie anywhere in the block."""
@@ -114,9 +118,10 @@ class Block:
         self.shared: dict[Any, Pointer] = {}
 
     def pointer(self, arrays: Sequence[int], k: int, dtype: interpreted.DType) -> Pointer:
-        if int(arrays[k]) == 0:  # an operand of no elements
+        found = self.memory.find(int(arrays[k]))
+        if found is None:  # an operand of no elements may lie anywhere
             return Pointer(np.empty(0, dtype.memory), 0, dtype)
-        return _typed(*self.memory.find(int(arrays[k])), dtype)
+        return _typed(*found, dtype)
 
     def share(self, name: Any, dtype: interpreted.DType, count: int) -> Pointer:
         if name not in self.shared:
@@ -190,6 +195,13 @@ class _Integer(interpreted.DType):
         return super().__call__(x)
 
 
+def _claim(p: Pointer, code: int) -> bool:
+    first = not p[0]
+    if first:
+        p[0] = code
+    return first
+
+
 def _load4(p: Pointer, i: int) -> tuple[Any, ...]:
     _aligned(p, i)
     return tuple(p[i + k] for k in range(4))
@@ -212,6 +224,7 @@ _INTEGERS = {
 VOCABULARY: dict[str, Any] = {
     **interpreted.VOCABULARY,
     **_INTEGERS,
+    "claim": _claim,
     "load4": _load4,
     "store4": _store4,
     "registers": _poisoned,
@@ -248,7 +261,8 @@ def run(
         names["shared"] = block.share
         for name in ("pointer", "pointer_in", "pointer_out"):
             names[name] = block.pointer
-        block.run(kernel, (arrays, plain), order)
+        with np.errstate(all="ignore"):
+            block.run(kernel, (arrays, plain), order)
 
 
 def simulate(
@@ -258,11 +272,16 @@ def simulate(
     sizes: Sequence[int],
     order: int = 1,
 ) -> None:
-    """`run` on arrays of the host, which are written in place: for tests of one kernel."""
+    """`run` on arrays of the host, of any strides, written in place: for tests of one kernel."""
     from symgraph.compile.cuda.codegen import threads
 
     memory = Memory()
-    places = [memory.add(array) if array.size else 0 for array in arrays]
+    for array in arrays:
+        if array.size:
+            spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+            low, high = sum(min(s, 0) for s in spans), sum(max(s, 0) for s in spans)
+            memory.add(host_bytes(array.ctypes.data + low, high - low + array.itemsize))
+    places = [int(array.ctypes.data) if array.size else 0 for array in arrays]
     run(source, blocks, threads(source), places, sizes, memory, order)
 
 

@@ -6,6 +6,7 @@
   warp take part, and a lane beyond the warp gives one's own.
 * `shared(name, dtype, count)`: memory of the block, not filled; a literal name and count.
 * `registers(dtype, count)`: memory of the thread; registers, if every index is known to LLVM.
+* `claim(p, code)`: whether this thread is the first to find 0 in int64 `p[0]` and put `code` there.
 * `load4(p, i)`, `store4(p, i, a, b, c, d)`: four float32 from element `i` on, 16-byte aligned.
 
 `barrier` and shuffles stand alone on their line, as `barrier()` and `x = shuffle_xor(v, 16)`: the
@@ -144,8 +145,7 @@ def shared(typingctx, name, dtype, count):
             memory = ir.GlobalVariable(builder.module, kind, title, addrspace=SHARED)
             memory.linkage, memory.align = "internal", 16
             memory.initializer = ir.Constant(kind, ir.Undefined)
-        place = builder.addrspacecast(memory, ir.PointerType())
-        return builder.bitcast(place, result.stored.as_pointer())
+        return builder.addrspacecast(memory, result.stored.as_pointer())
 
     return result(name, dtype, count), emit
 
@@ -165,6 +165,20 @@ def registers(typingctx, dtype, count):
         return builder.bitcast(memory, result.stored.as_pointer())
 
     return result(dtype, count), emit
+
+
+@intrinsic
+def claim(typingctx, p, code):
+    if not isinstance(p, PointerType) or p.dtype != types.int64:
+        return None
+
+    def emit(context, builder, signature, args):
+        wanted = context.cast(builder, args[1], signature.args[1], types.int64)
+        zero = ir.Constant(ir.IntType(64), 0)
+        found = builder.cmpxchg(args[0], zero, wanted, "monotonic", "monotonic")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(p, types.unliteral(code)), emit
 
 
 FOUR = ir.VectorType(ir.FloatType(), 4)
@@ -205,7 +219,8 @@ def store4(typingctx, p, i, a, b, c, d):
 
 
 OWN = (
-    thread, block, barrier, shuffle_xor, shuffle_down, shared, registers, load4, store4,
+    thread, block, barrier, shuffle_xor, shuffle_down, shared, registers, claim, load4,
+    store4,
 )  # fmt: skip
 VOCABULARY: dict[str, Any] = {
     **native.VOCABULARY,

@@ -32,7 +32,7 @@ def _radius_square(x: Value, y: Value) -> Value:
 
 def _polar_factor(square: Value) -> Value:
     """By the C library's logarithm, as in NumPy: the last bit counts."""
-    return (square.libm("log") * -2.0 / square).sqrt()
+    return (square.call("log") * -2.0 / square).sqrt()
 
 
 radius_square: Any = elementwise(_radius_square)

@@ -273,7 +273,7 @@ def max_pool_marks(dtype: str, params: Mapping[str, object]) -> Lowering:
     """out0 (L, OH, OW) = in0 (L, H, W) reduced to the maxima of windows that tile it, and out1, in
     uint8, the marks: ops/pool_marks.py. Windows are whole and have at most 8 elements.
     """
-    windows = _marked(dtype, params)
+    windows = marked(dtype, params)
     source = MARKS.format(
         sizes=read_sizes(("_ oh ow", "_ _ _"), ("_ _ _", "_ _ _"), ("_ h w", "_ _ _")),
         **windows.literals(dtype),
@@ -286,7 +286,7 @@ def max_pool_marks_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
     """out0 (L, H, W) = gradient of max pooling; in0: the marks, uint8, in1: the gradient by the
     pooled image, both (L, OH, OW). As for `max_pool_marks`; 0 where no window reaches.
     """
-    windows = _marked(dtype, params)
+    windows = marked(dtype, params)
     source = MARKS_GRADIENT.format(
         sizes=read_sizes(("_ h w", "_ _ _"), ("_ oh ow", "_ _ _")), **windows.literals(dtype)
     )
@@ -298,7 +298,7 @@ def max_pool_marks_grad(dtype: str, params: Mapping[str, object]) -> Lowering:
     return Lowering((Stage(source, names, extent, _chunk("out0"), along=names, slices=_planes),))
 
 
-def _marked(dtype: str, params: Mapping[str, object]) -> Windows:
+def marked(dtype: str, params: Mapping[str, object]) -> Windows:
     windows = Windows.read({**params, "mode": "max"})
     if dtype not in FLOATS:
         raise ValueError(f"marks are for float32 and float64, not {dtype}")

@@ -28,6 +28,9 @@ BUILDERS = {
     "mrg_uniform": "random",
     "mersenne_uniform": "random",
     "mersenne_normal": "random",
+    "sort": "sorting",
+    "argsort": "sorting",
+    "argtopk": "sorting",
 }
 """Operation -> the module here that has its builder."""
 

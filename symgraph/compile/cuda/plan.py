@@ -1,0 +1,175 @@
+"""Plans for the device: the same work and memory, other steps.
+
+Commits look for an error first (`guarded`): the host need not wait to know whether a call failed
+before it lets shared variables change. A new value that may not overwrite the old one as it is
+computed is copied over it last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from symgraph import expr as E
+from symgraph.compile.cuda import library
+from symgraph.compile.cuda.codegen import threads
+from symgraph.compile.cuda.library.stage import Stage
+from symgraph.compile.cuda.printer import Shape as Cut
+from symgraph.compile.cuda.printer import print_device
+from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work
+from symgraph.compile.kernel import lower
+from symgraph.compile.nest import Layout, LoopNest
+from symgraph.compile.plan import Plan, Planner, operand_shapes
+from symgraph.compile.printer import Printed
+from symgraph.compile.sizes import Sizes
+from symgraph.compile.steps import ERRORS, LibraryOperands, Scratch, Step
+from symgraph.expr import Expr, Index
+from symgraph.graph import Apply, LibraryCall, Shape, Variable
+from symgraph.types import TensorType
+
+PARTS = 1024  # of the reduction of a whole array
+
+
+class Chosen(NamedTuple):
+    """A launch: the kernel, how many blocks of how many threads, and its sizes."""
+
+    source: str
+    blocks: int
+    threads: int
+    sizes: list[int]
+
+
+@dataclass(eq=False)
+class DeviceStep(Step):
+    """A printed nest, for each size of team that it may be worked on by."""
+
+    cut: Cut = None  # type: ignore[assignment]
+    printed: dict[int, Printed] = field(default_factory=dict)
+
+    def host(self) -> list[Expr]:
+        exprs = [offset for _, offset in self.operands]
+        for printed in self.printed.values():
+            exprs += [*printed.sizes, printed.extent]
+        return [*exprs, self.cut.count, *self.cut.lengths]
+
+    def choose(self, value: Mapping[Expr, int], position: int) -> Chosen:
+        """The launch for concrete sizes; `position` is the step's, for errors."""
+        lengths = [value[e] for e in self.cut.lengths]
+        team = self.cut.team(value[self.cut.count], max(lengths, default=0))
+        printed = self.printed[team]
+        sizes = [*map(value.__getitem__, printed.sizes), position]
+        return Chosen(printed.source, value[printed.extent], threads(printed.source), sizes)
+
+
+@dataclass(eq=False)
+class DeviceStage(Step):
+    """A launch of a library kernel."""
+
+    stage: Stage = None  # type: ignore[assignment]
+    shapes_of: LibraryOperands = None  # type: ignore[assignment]
+
+    def written(self) -> list[Variable]:
+        return self.touched()[: self.stage.written]
+
+    def host(self) -> list[Expr]:
+        known = (*self.shapes_of.shapes.values(), *self.shapes_of.strides.values())
+        return [offset for _, offset in self.operands] + [e for shape in known for e in shape]
+
+    def choose(self, value: Mapping[Expr, int], position: int) -> Chosen:
+        """The launch for concrete sizes."""
+        shapes, sizes = self.shapes_of.concrete(value)
+        blocks = self.stage.blocks(shapes)
+        if not blocks:
+            return Chosen("", 0, 0, [])
+        source = self.stage.source(shapes)
+        numbers = [n for name in self.stage.operands for n in sizes[name]]
+        return Chosen(source, blocks, threads(source), numbers)
+
+
+class DevicePlanner(Planner):
+    def __init__(self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> None:
+        super().__init__(fused, sizes, sinks)
+        self.commits: set[Kernel] = set()
+
+    def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
+        ordered, separate = super().order_commits()
+        copies = [self._copied(kernel) for kernel in separate]
+        self.commits = {*ordered, *copies}
+        return [*ordered, *copies], separate
+
+    def _copied(self, kernel: Kernel) -> Kernel:
+        """Have `kernel` store into a temporary; a commit that copies it."""
+        ((slot, target, value),) = kernel.stores
+        shape = self.shape(slot)
+        made = self.temporary(slot.type.dtype, shape)
+        kernel.stores = [(made, target, value)]
+        indices = tuple(E.ZERO if size is E.ONE else E.index(size) for size in shape)
+        loops = tuple(i for i in indices if type(i) is Index)
+        return Kernel(loops, [(slot, indices, E.load(made, indices))], [], kernel.position)
+
+    def add(self, item: Work) -> None:
+        if not isinstance(item, Kernel):
+            super().add(item)
+            return
+        guarded = item in self.commits and any(s.is_fallible for s in self._native())
+        for nest in lower(item, self.layout, self.temporary, PARTS):
+            self.steps.append(self.device_step(nest, guarded))
+
+    def _native(self) -> list[Step]:
+        return [step for step in self.steps if isinstance(step, Step)]
+
+    def device_step(self, nest: LoopNest, guarded: bool) -> DeviceStep:
+        cut = Cut(nest)
+        printed = {team: print_device(nest, team, guarded) for team in cut.teams}
+        first = printed[cut.teams[0]]
+        assert all(p.operands == first.operands for p in printed.values())
+        operands: list[tuple[Variable | str, Expr]] = [(o.root, o.offset) for o in first.operands]
+        if first.has_errors:
+            operands.append((ERRORS, E.ZERO))
+        return DeviceStep(
+            first.source, operands, [], nest.nodes, loops=nest, cut=cut, printed=printed,
+            overwrites=tuple(
+                self.in_place[o.root] for o, _, _ in nest.stores if o.root in self.in_place
+            ),
+        )  # fmt: skip
+
+    def add_library(self, item: Library) -> None:
+        call, node = item.call, item.node
+        lowering = library.lower(call.name, call.dtype, call.params)
+        assert lowering is not None
+        where: dict[str, Layout] = {}
+        shapes: dict[str, Shape] = {}
+        for kind, variables in (("in", call.inputs), ("out", node.outputs)):
+            for k, variable in enumerate(variables):
+                where[f"{kind}{k}"] = self.layout(variable)
+                shapes[f"{kind}{k}"] = self.shape(variable)
+        operands_of = LibraryOperands(*operand_shapes(call, where, shapes), lowering.temporaries)
+        for name, (dtype, _) in lowering.temporaries.items():
+            variable = TensorType(dtype, (False,)).make_variable()
+            self.scratch[variable] = Scratch(name, operands_of)
+            where[name] = Layout(variable, E.ZERO, ())
+        for stage in lowering.stages:
+            operands: list[tuple[Variable | str, Expr]] = [
+                (where[name].root, where[name].offset) for name in stage.operands
+            ]
+            self.steps.append(
+                DeviceStage("", operands, [], [node], stage=stage, shapes_of=operands_of)
+            )
+
+    def chain(self) -> list[tuple[int, int]]:
+        return []  # the device's caches are no place to wait in
+
+
+def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
+    """Steps, layouts and memory for fused work on the device."""
+    return DevicePlanner(fused, sizes, sinks).run()
+
+
+def call_of(node: Apply, sizes: Any) -> LibraryCall | None:
+    """The library kernel that computes a node on the device, if there is one."""
+    lowering = node.op.device_lowering or node.op.lowering
+    call = lowering(node, sizes) if lowering is not None else None
+    if call is None or library.lower(call.name, call.dtype, call.params) is None:
+        return None
+    return call

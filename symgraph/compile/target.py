@@ -1,0 +1,58 @@
+"""What differs between targets: which nodes the library computes, the plan, the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from symgraph.compile.calling import CallPath
+from symgraph.compile.fuse import Fused, LibraryCallOf, Sink
+from symgraph.compile.plan import Plan, make_plan
+from symgraph.compile.program import Program
+from symgraph.compile.sizes import Sizes
+from symgraph.graph import Apply, LibraryCall
+
+PathOf = Callable[..., Any]
+"""What makes the call path of a program: of (program, inputs, form, trusted)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place where functions run. `has_loops`: inner graphs run natively there."""
+
+    name: str
+    call_of: LibraryCallOf
+    has_loops: bool
+    make_plan: Callable[[Fused, Sizes, Sequence[Sink]], Plan]
+    make_program: Callable[[Plan, Any, Any, Any, Any, Sequence[int]], Program]
+    path: PathOf = CallPath
+
+
+def _lowered(node: Apply, sizes: Sizes) -> LibraryCall | None:
+    return node.op.lowering(node, sizes) if node.op.lowering is not None else None
+
+
+def _cpu(
+    plan: Plan, inputs: Any, shared: Any, slots: Any, updates: Any, stays: Sequence[int]
+) -> Program:
+    return Program(plan, inputs, shared, slots, updates, "cpu")
+
+
+def _python(
+    plan: Plan, inputs: Any, shared: Any, slots: Any, updates: Any, stays: Sequence[int]
+) -> Program:
+    return Program(plan, inputs, shared, slots, updates, "python")
+
+
+CPU = Target("cpu", _lowered, True, make_plan, _cpu)
+PYTHON = Target("python", lambda node, sizes: None, False, make_plan, _python)
+
+
+def target(name: str) -> Target:
+    """The target of this name: 'cpu', 'python' or 'cuda'."""
+    if name == "cuda":
+        from symgraph.compile.cuda.target import CUDA
+
+        return CUDA
+    return {"cpu": CPU, "python": PYTHON}[name]
