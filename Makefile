@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help lenet data test check bench draw golden clean
+.PHONY: help lenet data test test-cuda check bench bench-cuda draw golden clean
 
 # Relative paths throughout: a checkout may lie in a folder with spaces in its name.
 python := .venv/bin/python
@@ -13,7 +13,7 @@ settings := setup.cfg pyproject.toml constraints.txt
 workers := 2
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 lenet: data ## train the tutorial's LeNet on MNIST for 10 epochs, pictures in runs/
 	@$(python) -m lenet train --epochs 10
@@ -25,6 +25,9 @@ data: .venv/installed-lenet ## fetch MNIST (a small sample serves where nothing 
 test: .venv/installed-test ## run the tests
 	@$(python) -m pytest -n $(workers)
 
+test-cuda: .venv/installed-cuda ## run the tests of the CUDA target; they need no GPU
+	@$(python) -m pytest -n $(workers) tests/test_cuda_*.py
+
 check: .venv/installed-dev ## lint, formatting, types
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
@@ -33,6 +36,9 @@ check: .venv/installed-dev ## lint, formatting, types
 bench: .venv-bench/installed-lenet ## measure beside PyTorch, JAX, PyTensor: docs/benchmarks.md
 	@.venv-bench/bin/python -m benchmarks.install
 	@.venv-bench/bin/python -m benchmarks --json benchmarks/results.json --docs docs
+
+bench-cuda: .venv-bench/installed-lenet ## measure on a GPU beside PyTorch and JAX: docs/benchmarks.md
+	@.venv-bench/bin/python -m benchmarks.cuda --docs docs
 
 draw: .venv/installed-lenet ## draw the tutorial's model and its compiled graph into pictures/
 	@$(python) -m lenet draw --out pictures
@@ -49,6 +55,7 @@ clean: ## delete the environments, caches and build products (not runs/, not the
 .venv/installed-lenet .venv-bench/installed-lenet: extras := render,lenet
 .venv/installed-test: extras := render,lenet,test
 .venv/installed-dev: extras := render,lenet,dev
+.venv/installed-cuda: extras := render,lenet,test,cuda
 
 define install
 @echo "Installing symgraph[$(extras)] into $(@D) ..."

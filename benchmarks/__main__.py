@@ -32,6 +32,7 @@ examples:
   python -m benchmarks --render                     the page anew, from results.json
 """
 TRAINING = Path(__file__).with_name("training.json")
+CUDA = Path(__file__).with_name("cuda.json")
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -57,13 +58,22 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
+def page_of(results: dict[str, Any], cuda: dict[str, Any] | None = None) -> str:
+    """benchmarks.md as text, with the records of the whole training and of the GPU; `cuda`: in
+    place of the latter."""
+    training, there = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        for file in (TRAINING, CUDA)
+    )  # fmt: skip
+    return report.page(results, training, there if cuda is None else cuda)
+
+
 def write_docs(results: dict[str, Any], folder: Path) -> None:
     """benchmarks.md, benchmarks.svg and benchmarks-compile.svg in `folder`."""
     from benchmarks import plot
 
-    text = TRAINING.read_text(encoding="utf-8") if TRAINING.exists() else "null"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.md").write_text(report.page(results, json.loads(text)), encoding="utf-8")
+    (folder / "benchmarks.md").write_text(page_of(results), encoding="utf-8")
     plot.ratios(results, folder / "benchmarks.svg")
     plot.compile_times(results, folder / "benchmarks-compile.svg")
 

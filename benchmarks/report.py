@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.contenders import CONTENDERS
+from benchmarks.cuda import report as gpu
 from benchmarks.measure import LEFT_OUT
 from benchmarks.subject import Row
 from benchmarks.words import number
@@ -43,7 +44,8 @@ none). "-": not offered, or see below the table.
 ## The whole training
 
 {training}
-"""
+
+{cuda}"""
 
 
 EXPECTED = ("not offered", LEFT_OUT)
@@ -99,7 +101,11 @@ def disturbances(rows: list[Row]) -> list[str]:
 # ---- the page
 
 
-def page(results: dict[str, Any], training: dict[str, Any] | None = None) -> str:
+def page(
+    results: dict[str, Any],
+    training: dict[str, Any] | None = None,
+    cuda: dict[str, Any] | None = None,
+) -> str:
     """docs/benchmarks.md as text."""
     families = [family(f) for f in results["families"]]
     return PAGE.format(
@@ -109,6 +115,7 @@ def page(results: dict[str, Any], training: dict[str, Any] | None = None) -> str
         rounds=results["effort"]["rounds"], least=results["effort"]["least"] * 1e3,
         machine=machine(results), quiet=quiet(results), bars=bars(results, training),
         families="\n".join(families), training=trained(training),
+        cuda=gpu.section(cuda),
     )  # fmt: skip
 
 

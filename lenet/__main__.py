@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from lenet import device
 from lenet.commands import (
     check,
     compare,
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with device.chosen(getattr(args, "device", None)):
+            return int(args.run(args))
     except DataError as error:
         sys.stderr.write(f"lenet: {error}\n")
         return 1

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, SupportsFloat
 
 from lenet.data import Dataset
 from lenet.network import Model
@@ -87,11 +87,11 @@ class Progress(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self._open(trainer)
 
-    def on_batch_end(self, trainer: Trainer, iteration: int, cost: float) -> None:
+    def on_batch_end(self, trainer: Trainer, iteration: int, cost: SupportsFloat) -> None:
         if self.bar is None:
             return
         if self.bar.update():  # it was drawn: the cost is for the next time
-            self.bar.set_postfix_str(f"cost {cost:.4f}{self.error}", refresh=False)
+            self.bar.set_postfix_str(f"cost {float(cost):.4f}{self.error}", refresh=False)
         if (iteration + 1) % trainer.frequency == 0:
             self.bar.set_description_str(f"{self.bar.desc}, validating")
 

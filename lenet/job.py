@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lenet import checkpoint as checkpoints
-from lenet import inside, models, pictures, runs
+from lenet import device, inside, models, pictures, runs
 from lenet.checkpoint import Checkpoint
 from lenet.data import Dataset, Split
 from lenet.display import Display, Progress, result_line
@@ -49,6 +49,7 @@ class Job:
     """
 
     def __init__(self, options: Options, dataset: Dataset, display: Display | None = None) -> None:
+        device.gpu()
         self.options, self.dataset = options, limited(dataset, options.limit)
         self.display = display or Display()
         self.described = runs.describe_data(self.dataset)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from lenet import schedules
 from lenet.activations import ACTIVATIONS
 from lenet.augment import Augmentation
 from lenet.data import COLLECTIONS, SOURCES
+from lenet.device import DEVICES
 from lenet.errors import RunError
 from lenet.initializers import INITIALIZERS
 from lenet.layers.units import pieces_of
@@ -20,7 +21,7 @@ from lenet.models import MODELS, read_network
 from lenet.optimizers import OPTIMIZERS, parse_optimizer
 from lenet.preprocessing import STEPS, Preprocessing
 
-MODEL, DATA, TRAINING = "the model", "the data", "training"
+MODEL, DATA, TRAINING, PLACE = "the model", "the data", "training", "the machine"
 
 
 def option(default: Any, group: str, help: str, metavar: str | None = None, **more: Any) -> Any:
@@ -35,7 +36,8 @@ class Options:
     """The options of `python -m lenet train`.
 
     None stands for what the model itself, or the data set, has. `Options.of` fills in a model's
-    recipe. Raises RunError if a value is out of range.
+    recipe. Raises RunError if a value is out of range. `device` is for the commands, which choose
+    it for all that they compile (lenet.device).
     """
 
     model: str = option("tutorial", MODEL, "which one", choices=tuple(MODELS))
@@ -105,9 +107,14 @@ class Options:
         "none", TRAINING, "early stopping: none, tutorial, or epochs without a better model", "N"
     )
     seed: int = option(23455, TRAINING, "of weights, order, dropout and distortions", "N", least=0)
+    device: str | None = option(
+        None, PLACE, "cpu; cuda: the first GPU; auto: a GPU if there is one; default: device of "
+        "SYMGRAPH_FLAGS, else cpu", choices=DEVICES, kept=False,
+    )  # fmt: skip
 
-    # These may differ when a run is resumed: how long to train, and where the same data lie.
-    CHANGEABLE = ("epochs", "source")
+    # These may differ when a run is resumed: how long to train, and where the same data lie, and
+    # where it is done, which is not kept: a run goes on anywhere.
+    CHANGEABLE = ("epochs", "source", "device")
     # These are those of the run whose layers a fine-tuned one takes, and of its images.
     INHERITED = ("model", "network", "nkerns", "hidden", "padding", "activation", "batch_norm",
                  "size", "preprocess")  # fmt: skip
@@ -208,19 +215,25 @@ class Options:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """The options as what JSON can hold."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """The options as what JSON can hold, but for those that are not kept with a run."""
+        values = {row.name: getattr(self, row.name) for row in _kept()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Options:
         """The options that `to_json` gave; TypeError or ValueError if they are not."""
         hints = typing.get_type_hints(cls)
-        return cls(**{row.name: _cast(values[row.name], hints[row.name]) for row in fields(cls)})
+        return cls(**{row.name: _cast(values[row.name], hints[row.name]) for row in _kept()})
 
 
 def rows() -> tuple[Field[Any], ...]:
     """The options in order, each with its metadata: group, help, metavar, choices."""
     return fields(Options)
+
+
+def _kept() -> Iterator[Field[Any]]:
+    """The options that make a run what it is; the others say where it is made."""
+    return (row for row in rows() if row.metadata.get("kept", True))
 
 
 def parser_of(row: Field[Any]) -> Callable[[str], Any]:

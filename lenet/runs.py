@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import symgraph
+from lenet import device
 from lenet.data import DataError, Dataset
 from lenet.data.sources import check_writable, write_atomically
 from lenet.errors import RunError
@@ -122,6 +123,7 @@ def save_result(
     history = state.history
     training_seconds = sum(entry.training_seconds for entry in history)
     steps = history[-1].iteration if history else 0
+    gpu = device.gpu()
     layers = [
         {
             "name": layer.name,
@@ -148,6 +150,7 @@ def save_result(
         "machine": {
             "cpu": platform.machine(),
             "cores": os.cpu_count(),
+            "device": f"cuda: {gpu}" if gpu else "cpu",
             "system": platform.system(),
         },
         "options": options.to_json(),

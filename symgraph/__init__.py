@@ -36,11 +36,19 @@ from symgraph.printing import debugprint as dprint, pp  # isort: skip
 
 
 def __getattr__(name: str) -> Any:
-    """`symgraph.draw` is imported when it is first asked for."""
+    """What is imported when it is first asked for."""
+    if name == "gpu_report":
+        from symgraph.compile.cuda.report import gpu_report
+
+        return gpu_report
     if name == "install_as_theano":
         from symgraph.theano_shim import install_as_theano
 
         return install_as_theano
+    if name == "NoGPU":
+        from symgraph.compile.cuda.api import NoGPU
+
+        return NoGPU
     if name == "draw":
         import importlib
 

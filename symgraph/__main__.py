@@ -16,6 +16,7 @@ usage: python -m symgraph COMMAND
   run SCRIPT.py [ARGS]     run a script that imports theano, unchanged: theano means symgraph
   run -m MODULE [ARGS]     the same for a module
   config                   the settings, their values and meanings
+  gpu                      the GPUs: what is there, what is missing, how to get it
   cache [info | clear]     the folder of compiled kernels: where it is, how large; empty it
   --version, --help
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit status, 2 for a command line that cannot be understood."""
     command, *rest = arguments or ["--help"]
     commands: dict[str, Callable[[list[str]], int]] = {
-        "run": run, "config": _config, "cache": _cache,
+        "run": run, "config": _config, "cache": _cache, "gpu": _gpu,
     }  # fmt: skip
     if command in ("-h", "--help", "help") or (rest and rest[0] in ("-h", "--help")):
         sys.stdout.write(USAGE)
@@ -100,6 +101,15 @@ def _config(arguments: list[str]) -> int:
     if arguments:
         return _refuse(f"config takes no arguments, got {' '.join(arguments)!r}")
     sys.stdout.write(config.describe() + "\n")
+    return 0
+
+
+def _gpu(arguments: list[str]) -> int:
+    from symgraph.compile.cuda.report import gpu_report
+
+    if arguments:
+        return _refuse(f"gpu takes no arguments, got {' '.join(arguments)!r}")
+    sys.stdout.write(gpu_report() + "\n")
     return 0
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from symgraph.errors import explain
-from symgraph.flags import ACCEPTED, FLAGS, NAMESPACES, Flag
+from symgraph.flags import ACCEPTED, DEVICES, FLAGS, NAMESPACES, Flag
 
 _ALL = FLAGS | ACCEPTED
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
-_DEVICES = ("cuda", "gpu", "opencl")
+_GPUS = ("cuda", "gpu", "opencl")
 
 
 class Settings:
@@ -64,7 +64,14 @@ class Settings:
         return (getattr, (self._root, self._prefix)) if self._prefix else "config"
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.set(self._key(name), value)
+        """As `set`. `config.device = 'cuda'` raises NoGPU (RuntimeError) where there is none; the
+        same in SYMGRAPH_FLAGS or `change_flags` waits for the first function."""
+        key = self._key(name)
+        if key == "device" and DEVICES.get(str(value)) == "cuda":
+            from symgraph.compile.cuda.device import current
+
+            current()
+        self.set(key, value)
 
     def set(self, key: str, value: Any) -> None:
         """Set a flag; a string is read as the flag's type.
@@ -148,7 +155,7 @@ def _checked(key: str, flag: Flag, value: Any) -> Any:
         )  # fmt: skip
     if flag.choices and new not in flag.choices:
         cure = ""
-        if key == "device" and new.startswith(_DEVICES):
+        if key == "device" and new.startswith(_GPUS):
             cure = "use cuda for the first GPU; CUDA_VISIBLE_DEVICES says which one that is"
         raise ValueError(
             explain("config", f"config.{key} takes one of {', '.join(flag.choices)}; got {new!r}",

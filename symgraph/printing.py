@@ -291,7 +291,8 @@ def pydotprint(
     orange ones are kernels of the library, pink ones are fused element by element, pale ones only
     rearrange, purple ones run in Python. Frames are kernels; dashed arrows are updates. Arrows
     say which input they are, dtype and the sizes that are known; SVGs have tooltips with the
-    user's file and line.
+    user's file and line. Of a function of a device, purple ones run on the host, with the copies
+    written onto their arrows; boxes say what is on the device, and what is copied there or back.
 
     `outfile`: its extension (png, svg, pdf, dot, mmd) goes before `format`; without one,
     `symgraph.pydotprint.FORMAT` in the current folder. `compact` leaves out intermediate variables

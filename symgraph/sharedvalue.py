@@ -30,20 +30,23 @@ def owned(data: np.ndarray) -> np.ndarray:
 class Container:
     """The cell that holds a shared variable's value; clones share it.
 
-    `strict` and `allow_downcast` say which new values it takes, as for `Type.filter`.
+    `strict` and `allow_downcast` say which new values it takes, as for `Type.filter`; `is_home`
+    whether functions that use it run on the device.
     """
 
-    __slots__ = ("__weakref__", "allow_downcast", "strict", "value", "version")
+    __slots__ = ("__weakref__", "allow_downcast", "is_home", "strict", "value", "version")
 
     def __init__(
         self, value: Any, strict: bool = False, allow_downcast: bool | None = None
     ) -> None:
         self.value = value
         self.strict, self.allow_downcast = strict, allow_downcast
+        self.is_home = False
         self.version = 0  # counts replacements of the array, so that functions notice
 
     def on_host(self) -> Any:
-        """The value, on the host: an array that is on a device comes back, for good."""
+        """The value, on the host: an array that is on a device comes back, and a
+        function of the device takes it there again."""
         if hasattr(self.value, "on_host"):
             self.value = self.value.on_host()
         return self.value
@@ -115,7 +118,7 @@ class SharedVariable(Variable):
         there = cell.value
         if hasattr(there, "on_host") and isinstance(data, np.ndarray) and data.shape == there.shape:
             there.fill(data)  # in its place, which graphs of kernels know
-        elif lives_there(self):
+        elif hasattr(there, "on_host") and cell.is_home:
             cell.replace(there.like(data))
         else:
             cell.replace(data)
@@ -213,10 +216,10 @@ def shared(
     if device == "cuda":
         from symgraph.compile.cuda import on_device
 
-        cell.value = on_device(data)
+        cell.value, cell.is_home = on_device(data), True
     return TensorSharedVariable(kind, data, name, cell)
 
 
 def lives_there(variable: Any) -> bool:
     """Whether a shared variable's value was put on a device by `shared(..., target='cuda')`."""
-    return bool(getattr(variable.container.value, "is_home", False))
+    return bool(variable.container.is_home)

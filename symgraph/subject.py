@@ -9,22 +9,43 @@ from typing import Any
 from symgraph.graph import Apply, Op, Variable, toposort
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where things are in a function of a device: nodes that run on the host, inputs that are
+    copied to the device, shared variables that are there, positions of outputs that stay there."""
+
+    host: frozenset[Apply] = frozenset()
+    fed: frozenset[Variable] = frozenset()
+    shared: frozenset[Variable] = frozenset()
+    stays: frozenset[int] = frozenset()
+
+    def joined(self, other: Placement, outputs: int) -> Placement:
+        """Both; before the outputs of `other` there are as many as `outputs`."""
+        return Placement(
+            self.host | other.host, self.fed | other.fed, self.shared | other.shared,
+            self.stays | {outputs + k for k in other.stays},
+        )  # fmt: skip
+
+
 @dataclass
 class Subject:
     """A graph to print or draw.
 
-    `updates` maps shared variables to their next values, which `outputs` do not list; `inputs`
-    are the declared ones (empty for plain expressions); `kernels` have `name`, `nodes`, `source`
-    and `doc`; `order` holds the nodes in order of execution.
+    `updates` maps shared variables to their next values; `unseen` are positions of `outputs` that
+    are these alone, and are not given to who calls. `inputs` are the declared ones (empty for plain
+    expressions); `kernels` have `name`, `nodes`, `source` and `doc`; `order` holds the nodes in
+    order of execution; `placement` is None but for functions of a device.
     """
 
     outputs: list[Variable]
     inputs: list[Variable] = field(default_factory=list)
     updates: dict[Variable, Variable] = field(default_factory=dict)
+    unseen: set[int] = field(default_factory=set)
     kernels: Sequence[Any] = ()
     order: list[Apply] = field(default_factory=list)
     name: str = ""
     is_compiled: bool = False
+    placement: Placement | None = None
 
 
 def subject_of(x: Any) -> Subject:
@@ -56,6 +77,12 @@ def _collect(x: Any, into: Subject) -> None:
                 f"of these, not {type(x).__name__}"
             )
         updates = dict(getattr(graph, "updates", {}))
+        start, count = len(into.outputs), len(graph.outputs)
+        into.unseen.update(range(start + getattr(graph, "returned", count), start + count))
+        placement = getattr(graph, "placement", None)
+        if placement is not None:
+            before = into.placement or Placement()
+            into.placement = before.joined(placement, start)
         into.outputs.extend(graph.outputs)
         into.inputs.extend(graph.inputs)
         into.updates.update(updates)

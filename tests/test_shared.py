@@ -79,7 +79,7 @@ def test_symbolic_and_complex_values_are_refused() -> None:
         with pytest.raises(TypeError, match="complex"):
             shared(value)
     with pytest.raises(ValueError, match="target"):
-        shared(1.0, target="cuda")
+        shared(1.0, target="cuda1")
 
 
 def test_values_are_copied_unless_borrowed() -> None:

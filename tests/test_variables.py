@@ -287,8 +287,10 @@ def test_names() -> None:
     x = variable()
     assert x.copy(name="again").name == "again"
     assert x.astype("float64") is x
-    with pytest.raises(ValueError, match=r"config\.device"):
-        x.transfer("cuda")
+    assert x.transfer("cuda").type == x.type
+    for unknown in ("cuda1", "auto"):
+        with pytest.raises(ValueError, match="'cuda' or 'cpu'"):
+            x.transfer(unknown)
 
 
 def test_sizes_are_integers_for_the_host() -> None:

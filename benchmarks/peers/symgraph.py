@@ -42,10 +42,14 @@ def _descent(cost: Any, params: list[Any]) -> list[Any]:
     return [(p, p - np.float32(data.RATE) * g) for p, g in gradients]
 
 
-def _sgd(cost: Any, params: list[Any], x: Any, y: Any, batch: int) -> Step:
+def training(cost: Any, params: list[Any], x: Any, y: Any, batch: int) -> Any:
+    """A function of a minibatch's number: it makes an SGD step and gives the cost."""
     index, givens = _minibatches(x, y, batch)
-    train = symgraph.function([index], cost, updates=_descent(cost, params), givens=givens)
-    return _in_turn(train)
+    return symgraph.function([index], cost, updates=_descent(cost, params), givens=givens)
+
+
+def _sgd(cost: Any, params: list[Any], x: Any, y: Any, batch: int) -> Step:
+    return _in_turn(training(cost, params, x, y, batch))
 
 
 class Peer:
@@ -53,6 +57,10 @@ class Peer:
 
     def __init__(self, variant: str, threads: int) -> None:
         symgraph.config.floatX = "float32"
+
+    def _result(self, value: Any) -> Any:
+        """What a function is to give of `value`."""
+        return value
 
     @staticmethod
     def digest(result: Any) -> list[np.ndarray]:
@@ -73,7 +81,8 @@ class Peer:
 
     def lenet_step(self, batch: int) -> Step:
         model = self._lenet()
-        return _sgd(model.cost, [*model.params.values()], model.x, model.y, batch)
+        cost = self._result(model.cost)
+        return _sgd(cost, [*model.params.values()], model.x, model.y, batch)
 
     def lenet_forward(self, batch: int) -> Step:
         model = self._lenet()
@@ -118,7 +127,7 @@ class Peer:
             border_mode=(p, p), subsample=(s, s), filter_flip=False,
         )  # fmt: skip
         wanted = y if pick == 0 else T.grad(None, [w, x][pick - 1], known_grads={y: g})
-        return symgraph.function([], wanted)
+        return symgraph.function([], self._result(wanted))
 
     def conv_forward(self, *shape: int) -> Step:
         return self._conv(0, *shape)
@@ -132,7 +141,7 @@ class Peer:
     def gemm(self, m: int, k: int, n: int, ta: bool, tb: bool, dtype: str) -> Step:
         a = symgraph.shared(data.values((k, m) if ta else (m, k), 0, dtype))
         b = symgraph.shared(data.values((n, k) if tb else (k, n), 1, dtype))
-        return symgraph.function([], T.dot(a.T if ta else a, b.T if tb else b))
+        return symgraph.function([], self._result(T.dot(a.T if ta else a, b.T if tb else b)))
 
     def pool(self, n: int, c: int, size: int, gradient: bool) -> Step:
         x = symgraph.shared(data.values((n, c, size, size)))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lenet import run_data, runs
 from lenet.classifier import Classifier
-from lenet.commands.arguments import add_run
+from lenet.commands.arguments import add_options, add_run
 from lenet.inside import confusion
 
 HELP = "error of a trained model, class by class"
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     run_data.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_options(parser, ["device"])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ import numpy as np
 
 from lenet import pictures, runs
 from lenet.classifier import Classifier
-from lenet.commands.arguments import whole
+from lenet.commands.arguments import add_options, whole
 from lenet.errors import RunError
 from lenet.photograph import STYLES, for_model
 
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the feature maps of each picture beside it, as IMAGE.features.png",
     )
+    add_options(parser, ["device"])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, SupportsFloat
 
 from lenet.data.sources import write_atomically
 from lenet.errors import RunError
@@ -61,7 +61,7 @@ class TutorialPatience(Callback):
         self.notes = trainer.state.notes.setdefault(self.name, fresh)
         self._check(trainer)
 
-    def on_batch_end(self, trainer: Trainer, iteration: int, cost: float) -> None:
+    def on_batch_end(self, trainer: Trainer, iteration: int, cost: SupportsFloat) -> None:
         if (iteration + 1) % trainer.frequency:  # else validation may still give more time
             self._check(trainer)
 
@@ -154,7 +154,7 @@ class StopOnNaN(Callback):
 
     name = "nan"
 
-    def on_batch_end(self, trainer: Trainer, iteration: int, cost: float) -> None:
+    def on_cost(self, trainer: Trainer, iteration: int, cost: float) -> None:
         if not math.isfinite(cost):
             first = trainer.functions.blame(iteration % trainer.functions.batches)
             self._raise(iteration + 1, f"a cost of {cost}", first)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import symgraph
-from lenet import schedules
+from lenet import device, schedules
 from lenet.augment import Augmentation
 from lenet.data import Dataset
 from lenet.errors import RunError
@@ -25,6 +25,7 @@ from lenet.train.blame import blame
 from symgraph import tensor as T
 
 EVALUATED_AT_ONCE = 500
+FETCHED_AT_ONCE = 100
 RANDOM = "random"
 
 
@@ -40,7 +41,8 @@ class Functions:
     """What the trainer calls; make your own for a model that is not of lenet.
 
     `train(i)` makes a step with minibatch i of `batches`, of `images` examples together, and
-    returns the cost; `validate` and `test` judge the model as it is. `begin_epoch(k)`, k from 0,
+    returns the cost, a number, or what float() waits for: then the costs of `fetched` steps are
+    waited for together. `validate` and `test` judge the model as it is. `begin_epoch(k)`, k from 0,
     sets order and learning rate, which it returns. `variables` are all shared variables that
     training changes, by the names under which checkpoints keep them. `blame(i)` says in words which
     variable is the first that is not finite when minibatch i is computed, None if all are.
@@ -56,6 +58,7 @@ class Functions:
     variables: Mapping[str, Any] = field(default_factory=dict)
     blame: Callable[[int], str | None] = lambda batch: None
     compiled: Any = None
+    fetched: int = 1
 
 
 def compile_functions(
@@ -122,7 +125,10 @@ def compile_functions(
         (variable, T.switch(finite, new, variable))
         for variable, new in [*own, *training.updates, *training.random_updates]
     ]
-    train = symgraph.function([index], cost, updates=updates, givens=here, name="train")
+    there = device.gpu() is not None
+    train = symgraph.function(
+        [index], _left(cost) if there else cost, updates=updates, givens=here, name="train"
+    )
 
     network = {**model.params, **model.states}
     known = set(network.values())
@@ -155,7 +161,13 @@ def compile_functions(
         variables=variables,
         blame=blame(variables, watched, index, here),
         compiled=train,
+        fetched=FETCHED_AT_ONCE if there else 1,
     )
+
+
+def _left(value: Any) -> Any:
+    """`value` where it is computed: whoever looks at it waits, nobody else."""
+    return value.transfer("cuda")
 
 
 def rates_of(model: Model, options: Options) -> dict[str, float]:
@@ -180,6 +192,8 @@ def evaluator(model: Model, images: Any, labels: Any, name: str) -> Callable[[],
     x = symgraph.shared(images, "images", borrow=True)[batch]
     y = symgraph.shared(labels, "labels", borrow=True)[batch]
     outputs = [T.neq(model.prediction, model.y).sum(), model.cost * model.y.shape[0]]
+    if device.gpu() is not None:
+        outputs = [_left(value) for value in outputs]
     function = symgraph.function(
         [index], outputs, givens={model.x: as_input(x), model.y: y}, name=name
     )
@@ -188,11 +202,9 @@ def evaluator(model: Model, images: Any, labels: Any, name: str) -> Callable[[],
         raise RunError(f"the images to {name} with", "none", "one at least", "add some")
 
     def score() -> Score:
-        wrong, cost = 0, 0.0
-        for i in range(-(-count // EVALUATED_AT_ONCE)):
-            errors, costs = function(i)
-            wrong += int(errors)
-            cost += float(costs)
+        found = [function(i) for i in range(-(-count // EVALUATED_AT_ONCE))]
+        wrong = sum(int(errors) for errors, _ in found)
+        cost = sum(float(costs) for _, costs in found)
         return Score(wrong / count, cost / count)
 
     return score

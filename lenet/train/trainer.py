@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import SupportsFloat
 
 from lenet.train.functions import Functions
 from lenet.train.state import Round, State
@@ -26,8 +27,17 @@ class Callback:
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first step, of a new run or of one that goes on."""
 
-    def on_batch_end(self, trainer: Trainer, iteration: int, cost: float) -> None:
-        """After each step; `iteration` is its number, from 0 on."""
+    def on_batch_end(self, trainer: Trainer, iteration: int, cost: SupportsFloat) -> None:
+        """After each step; `iteration` is its number, from 0 on.
+
+        On a GPU float(cost) waits for the step: `on_cost` does not.
+        """
+
+    def on_cost(self, trainer: Trainer, iteration: int, cost: float) -> None:
+        """When the cost of a step is known: before `on_batch_end`, or on a GPU some steps later.
+
+        It is told of every step, in order, before the validation that follows.
+        """
 
     def on_epoch_end(self, trainer: Trainer, entry: Round) -> None:
         """After each validation; `entry` is in the history already."""
@@ -61,12 +71,17 @@ class Trainer:
         self.ended: str | None = None  # why training was stopped
         self.rate = 0.0
         self._epoch: int | None = None  # for which order and learning rate are set
+        self._costs: list[SupportsFloat] = []  # of the last steps, from number `_known` on
+        self._known = 0
         # Steps may take a tenth of a millisecond: only those who listen are told of each.
-        self._steps_told = [
-            one.on_batch_end
-            for one in self.callbacks
-            if type(one).on_batch_end is not Callback.on_batch_end
-        ]
+        self._steps_told, self._costs_told = (
+            [
+                getattr(one, name)
+                for one in self.callbacks
+                if getattr(type(one), name) is not getattr(Callback, name)
+            ]
+            for name in ("on_batch_end", "on_cost")
+        )
 
     def stop(self, reason: str) -> None:
         """End training after the step that is being made; `reason` is in a word or two."""
@@ -94,9 +109,11 @@ class Trainer:
         """Train until the next validation, or the end.
 
         Returns the round, also appended to the history; None when the end came before a validation:
-        training can go on from there. `state` is as far as the steps at any moment.
+        training can go on from there. `state` is as far as the steps at any moment, and its sum of
+        costs as far as `functions.fetched` says.
         """
         state, functions = self.state, self.functions
+        self._known = state.iteration
         begin = time.perf_counter()
         next_validation = (state.iteration // self.frequency + 1) * self.frequency
         stop = min(next_validation, self.iterations)
@@ -104,11 +121,14 @@ class Trainer:
             epoch, batch = divmod(state.iteration, functions.batches)
             if epoch != self._epoch:
                 self.rate, self._epoch = functions.begin_epoch(epoch), epoch
-            cost = float(functions.train(batch))
+            cost = functions.train(batch)
+            self._costs += (cost,)
             state.iteration += 1
-            state.cost_sum += cost
+            if state.iteration - self._known >= functions.fetched:
+                self._fetch()
             for tell in self._steps_told:
                 tell(self, state.iteration - 1, cost)
+        self._fetch()
         training_seconds = state.seconds + time.perf_counter() - begin
         if state.iteration != next_validation:
             state.seconds = training_seconds
@@ -131,3 +151,13 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch_end(self, entry)
         return entry
+
+    def _fetch(self) -> None:
+        """Wait for the costs of the last steps."""
+        costs, self._costs = self._costs, []
+        for one in costs:
+            cost = float(one)
+            self.state.cost_sum += cost
+            self._known += 1
+            for tell in self._costs_told:
+                tell(self, self._known - 1, cost)

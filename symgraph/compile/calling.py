@@ -31,11 +31,21 @@ class CallPath:
     If `trusted`, values are not tested: they are C-contiguous arrays of the right type.
     """
 
+    lock = "lock"  # held during a call
+
     def __init__(self, program: Program, ins: Sequence[In], form: Form, trusted: bool) -> None:
         self.program, self.ins, self.form, self.trusted = program, ins, form, trusted
         self.arguments = [f"x{k}" for k in range(len(ins))]
         self.results = [f"r{k}" for k in range(len(program.output_slots))]
-        self.names: dict[str, Any] = {
+        self.names: dict[str, Any] = self._known()
+        self.source = "\n    ".join(self._lines())
+        exec(compile(self.source, "<symgraph call>", "exec"), self.names)
+        self.call: Callable[..., Any] = self.names.pop("call")
+
+    def _known(self) -> dict[str, Any]:
+        """What the text names."""
+        program = self.program
+        return {
             "ndarray": np.ndarray,
             "empty": np.empty,
             "place": ctypes.c_int64.from_address,
@@ -45,9 +55,6 @@ class CallPath:
             "bases": program.bases.data,
             "flags": config._values,
         }
-        self.source = "\n    ".join(self._lines())
-        exec(compile(self.source, "<symgraph call>", "exec"), self.names)
-        self.call: Callable[..., Any] = self.names.pop("call")
 
     def _lines(self) -> Iterator[str]:
         yield f"def call({', '.join(['owner', *self.arguments])}):"
@@ -59,7 +66,7 @@ class CallPath:
             yield f"results = program.call_staged([{', '.join(self.arguments)}])"
             yield f"return {self._returned([f'results[{k}]' for k in range(len(self.results))])}"
             return
-        yield "with lock:"
+        yield f"with {self.lock}:"
         for part in (self._bind, self._point, self._run):
             yield from ("    " + line for line in part())
         own = [slot in self.program.own for slot in self.program.output_slots]
@@ -81,7 +88,11 @@ class CallPath:
                 yield f"    {test} or"
         yield f"    {' and '.join(array)}"
         yield "):"
-        yield f"    {x} = owner.accept({k}, {x})"
+        yield f"    {x} = {self._accept(k, x)}"
+
+    def _accept(self, k: int, x: str) -> str:
+        """An argument that has not passed its test, as an array of the right type."""
+        return f"owner.accept({k}, {x})"
 
     def _bind(self) -> Iterator[str]:
         """Find the tables for the sizes of this call, nearly always those of the last one."""
@@ -104,8 +115,12 @@ class CallPath:
         yield f"    bound = program.activate(key, [{', '.join(self.arguments)}])"
         if binder.moving:
             yield f"moved = [{', '.join(numbers[: len(binder.moving)])}]"
-            yield "for table, row, k, size in bound.moving:"
-            yield "    table[row] = moved[k] * size"
+            yield from self._move()
+
+    def _move(self) -> Iterator[str]:
+        """Put offsets that moved into the tables."""
+        yield "for table, row, k, size in bound.moving:"
+        yield "    table[row] = moved[k] * size"
 
     def _point(self) -> Iterator[str]:
         """Say where arguments and results are, or copy what has no axes."""

@@ -25,7 +25,7 @@ from symgraph.compile.comparison import (
     shown,
 )
 from symgraph.compile.inputs import In
-from symgraph.compile.mode import Mode, Options
+from symgraph.compile.mode import HostMode, Options
 from symgraph.compile.nodewise import NodeProgram, NodewisePath
 from symgraph.compile.oracle import (
     BadDestroyMap,
@@ -50,8 +50,9 @@ from symgraph.testvalues import copied
 STABILISING = frozenset(("stability", "products", "crossentropy"))  # may make infinite finite
 
 
-class DebugMode(Mode):
-    """Calls are checked against NumPy; see this module's text. Very slow.
+class DebugMode(HostMode):
+    """Calls are checked against NumPy; see this module's text. Very slow. Functions run on the CPU,
+    whatever `config.device` says.
 
     Raises DebugModeError: BadThunkOutput, BadOptimization, BadDestroyMap, BadViewMap or
     InvalidValueError; all shared variables then have their old values. `check_c_code` (None:

@@ -50,6 +50,7 @@ def function(
     allow_input_downcast: bool | None = None,
     profile: Any = None,
     on_unused_input: str | None = None,
+    target: str | None = None,
 ) -> Function:
     """A callable that computes `outputs` from `inputs`, and then applies `updates`.
 
@@ -63,11 +64,14 @@ def function(
     `no_default_updates`: True, or a list of shared variables. `rebuild_strict=False` lets givens
     change dtypes and numbers of axes. `profile`: True, a message or a `ProfileStats`:
     `f.profile.summary()` shows then where the time goes; None asks `config.profile`.
+    `target`: 'cuda' or 'cpu', where it runs; None asks `config.device`, unless a shared variable or
+    a result is on the device (`shared(..., target='cuda')`, `.transfer('cuda')`).
     `accept_inplace` means nothing here.
 
     Raises TypeError (inputs that cannot be given values, updates and givens of another type),
     ValueError (two updates of one variable), UnusedInputError, MissingInputError, RuntimeError
-    (givens of an input), AssertionError (givens that depend on each other).
+    (givens of an input; NoGPU, a device that is not there), AssertionError (givens that depend on
+    each other).
     Source: Theano, `theano.function`.
     """
     if not isinstance(inputs, (list, tuple)):
@@ -79,7 +83,8 @@ def function(
         ins = [as_input(item, allow_input_downcast) for item in inputs]
         request = Request(ins, outputs, updates, givens, no_default_updates, rebuild_strict)
         _check_unused(ins, request, on_unused_input or config.on_unused_input)
-        return Function(ins, request, get_mode(mode), name, profile)
+        chosen = get_mode(mode) if target is None else get_mode(mode).on(target)
+        return Function(ins, request, chosen, name, profile)
 
 
 def _check_unused(ins: Sequence[In], request: Request, action: str) -> None:

@@ -93,7 +93,8 @@ class LoopStep(Step):
     binder: Any = None  # of the inner plan
     bind_round: Any = None  # its `bind`, which remembers
     latest: LoopTables | None = None  # what `bind` has just made
-    refused: WeakValueDictionary[int, LoopTables] = field(default_factory=WeakValueDictionary)
+    # what has a `refusal`
+    refused: WeakValueDictionary[int, Any] = field(default_factory=WeakValueDictionary)
     numbers: Iterator[int] = field(default_factory=count)  # of those
     flag: np.ndarray = field(default_factory=lambda: np.zeros(1, np.bool_))  # is it the last round?
 
@@ -123,7 +124,7 @@ class LoopStep(Step):
         Raises what the inner graph's checks find, ShapeError where a carry or a state changes its
         shape from round to round; of rounds that are perhaps not run this is noted instead.
         """
-        rounds, number = self.inner.rounds, self._numbers()
+        rounds, number = self.inner.rounds, self.operand_numbers()
         shape = {v: tuple([value[e] for e in s]) for v, s in self.shapes.items()}
         self.latest = tables = LoopTables()
         record = tables.record
@@ -135,7 +136,7 @@ class LoopStep(Step):
             record[slots.WHEN], record[slots.WANTED] = number[rounds.when[0]], rounds.when[1]
         if record[slots.TIMES]:  # of no rounds nothing is asked, as of the branch that is not taken
             try:
-                bound = self._bind_inner(value, shape)
+                bound = self.bind_inner(value, shape)
             except Exception as error:
                 if rounds.when is None:
                     raise
@@ -151,7 +152,7 @@ class LoopStep(Step):
         self._fill(tables, value, shape)
         return [record.ctypes.data], 1, 1, 0
 
-    def _bind_inner(
+    def bind_inner(
         self, value: Mapping[Expr, int], shape: Mapping[Variable, tuple[int, ...]]
     ) -> Any:
         """The inner program, bound to the sizes of one round."""
@@ -169,7 +170,7 @@ class LoopStep(Step):
                 raise self._changed(goal, bound.shapes[slot], _row_shape(goal, shape))
         return bound
 
-    def _numbers(self) -> dict[Variable, int]:
+    def operand_numbers(self) -> dict[Variable, int]:
         """Which operand each variable is."""
         every = [*self.layouts, *self.spare.values(), self.arena]
         return {variable: k for k, variable in enumerate(every)}
@@ -180,7 +181,8 @@ class LoopStep(Step):
         value: Mapping[Expr, int],
         shape: Mapping[Variable, tuple[int, ...]],
     ) -> None:
-        rounds, base, number = self.inner.rounds, self.binder.base, self._numbers()
+        rounds, base = self.inner.rounds, self.binder.base
+        number = self.operand_numbers()
         size = {v: np.dtype(v.type.dtype).itemsize for v in self.layouts}
         arena = number[self.arena]
         fixed = [(b, arena, offset) for b, offset in tables.offsets]
@@ -192,9 +194,7 @@ class LoopStep(Step):
             if isinstance(place, Whole):
                 fixed.append((base[variable], number[place.variable], 0))
             elif isinstance(place, Row):
-                stride = value[self.layouts[place.variable].strides[0]] * size[place.variable]
-                if shape[place.variable][0] == 1:  # such a stride may say 0
-                    stride = prod(shape[place.variable][1:]) * size[place.variable]
+                stride = self.row_bytes(place, value, shape)
                 operand = number[place.variable]
                 offset = place.offset * stride
                 moving.append((base[variable], operand, operand, offset, stride))
@@ -219,6 +219,15 @@ class LoopStep(Step):
         tables.add(slots.ENDS, ends)
         tables.add(slots.REST, rest)
 
+    def row_bytes(
+        self, place: Row, value: Mapping[Expr, int], shape: Mapping[Variable, tuple[int, ...]]
+    ) -> int:
+        """How many bytes the row of a round is from that of the round before."""
+        rows, *row = shape[place.variable]
+        # the stride of a single row may say 0
+        count = prod(row) if rows == 1 else value[self.layouts[place.variable].strides[0]]
+        return int(count * np.dtype(place.variable.type.dtype).itemsize)
+
     def _changed(self, goal: Place, got: tuple[int, ...], want: tuple[int, ...]) -> ShapeError:
         (node,) = self.nodes
         return ShapeError(
@@ -240,15 +249,18 @@ def loop_step(
     shapes: Mapping[Variable, Sequence[Expr]],
     spare: Mapping[Variable, Variable],
     arena: Variable,
+    kind: type[LoopStep] = LoopStep,
+    others: Sequence[tuple[Variable | str, Expr]] = ((ERRORS, E.ZERO),),
 ) -> LoopStep:
-    """The step for a planned inner graph. `layouts` and `shapes`: of `variables_of` the rounds."""
+    """The step for a planned inner graph. `layouts` and `shapes`: of `variables_of` the rounds;
+    `others`: the last operands."""
     sources = [step.source for step in inner.plan.native_steps()]
     operands: list[tuple[Variable | str, Expr]] = [
         *((at.root, at.offset) for at in layouts.values()),
         *((variable, E.ZERO) for variable in (*spare.values(), arena)),
-        (ERRORS, E.ZERO),
+        *others,
     ]
-    return LoopStep(
+    return kind(
         source="\n".join([f"# {len(sources)} steps, again and again", *sources]),
         operands=operands,
         sizes=[],

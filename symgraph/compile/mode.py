@@ -13,7 +13,7 @@ import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from symgraph.configuration import config
 from symgraph.errors import explain
@@ -56,6 +56,8 @@ class Mode:
 
     linker: str
     optimizer: str
+    place: str | None = None
+    _runs_here: ClassVar[bool] = False  # on the CPU, whatever is asked for
 
     def __init__(self, linker: Any = None, optimizer: Any = "default") -> None:
         self.linker = config.linker if linker is None else linker
@@ -76,6 +78,19 @@ class Mode:
     def requiring(self, *tags: str) -> Mode:
         """This mode with only those of its rules that have all these tags."""
         return self._but(required=self.required.union(tags))
+
+    def on(self, target: str) -> Mode:
+        """This mode on 'cuda', 'cpu' or 'auto', whatever the configuration says.
+
+        ValueError for another name, or where the mode itself runs on the CPU only.
+        """
+        _check("target", target, tuple(DEVICES))
+        if self._runs_here and DEVICES[target] == "cuda":
+            raise ValueError(
+                explain("Mode", f"{self} looks at values on the CPU", got=f"target {target!r}",
+                        expected="'cpu'", cure="leave target out, or use another mode")
+            )  # fmt: skip
+        return self._but(place=target)
 
     def clone(self, link_kwargs: Any = None, optimizer: Any = "", **kwargs: Any) -> Mode:
         """An equal mode, or one with another optimizer. The other arguments are
@@ -105,7 +120,18 @@ class Mode:
         level = _LEVELS[self.optimizer]
         if not self.included.isdisjoint(("fast_run", "specialize", "algebra")):
             level = "fast_run"
-        return Options(_target(), level, self.excluded, self.required)
+        return Options(self._target(), level, self.excluded, self.required)
+
+    def _target(self) -> str:
+        """The target that was asked for, here or by the configuration."""
+        if self.place is None and config.target != "cpu":
+            return str(config.target)
+        device = DEVICES[self.place or config.device]
+        if device == "auto":
+            from symgraph.compile.cuda.device import is_there
+
+            return "cuda" if is_there() else "cpu"
+        return device
 
     def compile(
         self,
@@ -132,6 +158,17 @@ class Mode:
     __repr__ = __str__
 
 
+class HostMode(Mode):
+    """A mode that looks at values while they are computed: its functions run on the CPU whatever
+    `config.device` says, and give all results there. Shared variables that are on a device come to
+    the host for a call, and go back when a function of the device asks for them."""
+
+    _runs_here = True
+
+    def _target(self) -> str:
+        return str(config.target)
+
+
 class _Exactly(Mode):
     """A mode that stands for given options, whatever the configuration says."""
 
@@ -142,18 +179,6 @@ class _Exactly(Mode):
     @property
     def options(self) -> Options:
         return self.given
-
-
-def _target() -> str:
-    """The target that the configuration asks for."""
-    if config.target != "cpu":
-        return str(config.target)
-    device = DEVICES[config.device]
-    if device == "auto":
-        from symgraph.compile.cuda.device import is_there
-
-        return "cuda" if is_there() else "cpu"
-    return device
 
 
 def _check(what: str, name: Any, known: tuple[str, ...]) -> None:

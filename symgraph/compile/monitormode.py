@@ -20,7 +20,8 @@ Monitor = Callable[[int, Apply, Thunk], Any]
 
 
 class MonitorMode(WatchedMode):
-    """Runs node by node, and calls `pre_func(i, node, fn)` before, `post_func(i, node, fn)` after.
+    """Runs node by node, and calls `pre_func(i, node, fn)` before, `post_func(i, node, fn)` after;
+    on the CPU, whatever `config.device` says.
 
     `i` counts the nodes in order of execution, `node` is one of the rewritten graph, `fn` computes
     it: `fn.inputs` and `fn.outputs` are lists of cells, each a list of one array; the outputs' are

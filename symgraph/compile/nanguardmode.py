@@ -20,7 +20,8 @@ BIG = 1e10
 
 
 class NanGuardMode(WatchedMode):
-    """Runs node by node, and checks inputs, constants, shared variables and every result.
+    """Runs node by node, on the CPU whatever `config.device` says, and checks inputs, constants,
+    shared variables and every result.
 
     `nan_is_error`, `inf_is_error`, `big_is_error` (an absolute value above 1e10): what is refused;
     None takes the value of `config.NanGuardMode.*`. AssertionError names the node, the user's line

@@ -16,7 +16,7 @@ import numpy as np
 
 from symgraph.compile.calling import CallPath
 from symgraph.compile.inputs import In
-from symgraph.compile.mode import Mode, Options
+from symgraph.compile.mode import HostMode, Options
 from symgraph.compile.pipeline import Compiled, assemble
 from symgraph.compile.request import Form
 from symgraph.compile.rules import rewrite_graph
@@ -226,8 +226,8 @@ class NodewisePath:
         return results if isinstance(self.form, str) else dict(zip(self.form, results, strict=True))
 
 
-class WatchedMode(Mode):
-    """A mode whose functions run node by node; `watch` makes what looks on."""
+class WatchedMode(HostMode):
+    """A mode whose functions run node by node on the CPU; `watch` makes what looks on."""
 
     def watch(self) -> Watch:
         return Watch()

@@ -46,6 +46,11 @@ class Compiled:
         """What a call runs; `ins` are the inputs that are given values."""
         return self.path(self.program, ins, form, trusted)  # type: ignore[no-any-return]
 
+    @property
+    def device(self) -> Any:
+        """The device that it runs on; None: the CPU."""
+        return getattr(self.program, "device", None)
+
     def free(self) -> None:
         """Let go of what calls have left behind for the next ones."""
         self.program.free()
@@ -133,7 +138,7 @@ def plan_graph(
     """Sizes, fused work and steps; inner graphs first."""
     sizes = Sizes(nodes)
     where = target(options.target)
-    looped = (node for node in nodes if where.has_loops and node.op.rounds)
+    looped = (node for node in nodes if node.op.rounds)
     found = ((node, _inner(node, sizes, options)) for node in looped)
     loops = {node: inner for node, inner in found if inner is not None}
     joins = "fusion" not in options.excluding
@@ -146,6 +151,8 @@ def _inner(node: Apply, sizes: Sizes, options: Options) -> list[Inner] | None:
     planned = []
     assert node.op.rounds is not None
     for rounds in node.op.rounds(node, sizes):
+        if not target(options.target).loops(rounds):
+            return None
         sinks = [Sink(v.type.make_variable(), v, False) for v in rounds.inner.outputs]
         _, plan = plan_graph(rounds.inner.nodes, sinks, options)
         inner = inner_of(rounds, plan, [sink.slot for sink in sinks], sizes)

@@ -25,7 +25,7 @@ from symgraph.compile.fuse import (
     is_contiguous,
 )
 from symgraph.compile.host import leaves
-from symgraph.compile.inner import variables_of
+from symgraph.compile.inner import Inner, variables_of
 from symgraph.compile.kernel import lower
 from symgraph.compile.loop import LoopStep, loop_step
 from symgraph.compile.nest import Layout, LoopNest
@@ -42,7 +42,7 @@ from symgraph.compile.steps import (
     Step,
 )
 from symgraph.expr import Expr, Fold
-from symgraph.graph import LibraryCall, Shape, Variable
+from symgraph.graph import Apply, LibraryCall, Shape, Variable
 from symgraph.ops.rounds import Carried
 from symgraph.types import TensorType
 
@@ -191,8 +191,9 @@ class Planner:
     def _may_overwrite(self, kernel: Kernel, target: Variable) -> bool:
         """Whether each element of the old value is read only to make the same of the new one."""
         _, indices, value = kernel.stores[0]
-        if any(type(e) is Fold for e in E.walk([value])) and target in self._reads(kernel):
-            return False  # such a kernel may keep what it needs twice in its result's memory
+        may_keep = len(kernel.loops) > 1  # what it needs twice, in its result's memory
+        if may_keep and any(map(_is_fold, E.walk([value]))) and target in self._reads(kernel):
+            return False
         strides = contiguous(self.shape(target))
         return all(
             load.args == indices and self.layout(load.head).strides == strides
@@ -269,7 +270,12 @@ class Planner:
             # how much it needs is known when the inner program is bound
             unknown = LibraryOperands({}, {}, {"arena": ("uint8", lambda shapes: (0,))})
             self.scratch[arena] = Scratch("arena", unknown)
-            self.steps.append(loop_step(item.node, inner, layouts, shapes, spare, arena))
+            self.steps.append(self.loop_step(item.node, inner, layouts, shapes, spare, arena))
+
+    def loop_step(
+        self, node: Apply, inner: Inner, layouts: Any, shapes: Any, spare: Any, arena: Variable
+    ) -> LoopStep:
+        return loop_step(node, inner, layouts, shapes, spare, arena)
 
     def chain(self) -> list[tuple[int, int]]:
         """Put the steps so far in an order with chains; where those are. Steps between two Python
@@ -353,6 +359,10 @@ def size_exprs(
     if root in scratch:
         return [e for shape in scratch[root].operands.shapes.values() for e in shape]
     return list(temporaries.get(root, slots.get(root, ())))
+
+
+def _is_fold(expr: Expr) -> bool:
+    return type(expr) is Fold
 
 
 def _target(sink: Sink) -> Variable:

@@ -1,4 +1,4 @@
-"""A program that times its steps, for profiles (profiling.py)."""
+"""A program that times its steps, for profiles (profiling.py); cuda/profiled.py is the device's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from symgraph.compile.binding import Bound, Tables
 from symgraph.compile.host import compile_host, leaves
 from symgraph.compile.pipeline import Compiled
 from symgraph.compile.program import Program
+from symgraph.compile.shown import describe
 from symgraph.compile.steps import PythonStep
 from symgraph.graph import Apply
 from symgraph.types import TensorType
@@ -31,15 +32,25 @@ _KERNEL: Any = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] 
 
 @dataclass
 class Timed:
-    """A step and its time; `shares` say which part of it each node has."""
+    """A step and its time; `shares` say which part of it each node has.
+
+    `in_python`: it is no kernel; of a device, a step of the host. `copy`: "to device" or "to host"
+    for what is copied between them, `nbytes` in all.
+    """
 
     name: str
     what: str
     shares: dict[Apply, float]
-    in_python: bool
+    in_python: bool = False
     in_chain: bool = False
+    copy: str = ""
     calls: int = 0
     seconds: float = 0.0
+    nbytes: int = 0
+
+    def reset(self) -> None:
+        """Forget all calls so far."""
+        self.calls, self.seconds, self.nbytes = 0, 0.0, 0
 
 
 @dataclass
@@ -67,7 +78,7 @@ class ProfiledProgram(Program):
         )  # fmt: skip
         self.is_native = False
         self.stats = stats
-        self.timed = [_timed(k, step) for k, step in enumerate(self.plan.steps)]
+        self.timed = [timed(f"kernel{k}", step) for k, step in enumerate(self.plan.steps)]
         stats.steps += self.timed
         for start, stop in self.plan.chains:
             for step in self.timed[start:stop]:
@@ -97,7 +108,7 @@ class ProfiledProgram(Program):
 
     def run(self, bound: Bound, arrays: Sequence[Any]) -> None:
         if self.shares_for is not bound:
-            self._share_out([*arrays, *self.values])
+            share_out(self, self.timed, [*arrays, *self.values])
             self.shares_for = bound
         super().run(bound, arrays)
 
@@ -169,35 +180,42 @@ class ProfiledProgram(Program):
                 times[k] += perf_counter_ns() - start
         return times
 
-    def _share_out(self, arrays: Sequence[Any]) -> None:
-        """Say which part of each step's time its nodes have, for these sizes."""
-        if self.plan.late:
-            return
-        shape = self.plan.sizes.shape
-        nodes = dict.fromkeys(node for step in self.timed for node in step.shares)
-        variables = dict.fromkeys(
-            v for node in nodes for v in (*node.inputs, *node.outputs)
-            if isinstance(v.type, TensorType)
-            and all(leaf.head[0] in self.binder.sources for leaf in leaves(shape(v)))
-        )  # fmt: skip
-        exprs = list(dict.fromkeys(e for v in variables for e in shape(v)))
-        value = dict(zip(exprs, compile_host(exprs, self.binder.sources)(arrays), strict=True))
-        elements = {v: prod(value[e] for e in shape(v)) for v in variables}
-        for step in self.timed:
-            work = {node: _work(node, elements) for node in step.shares}
-            whole = sum(work.values())
-            step.shares = {node: part / whole for node, part in work.items()}
+
+def share_out(program: Program, steps: Sequence[Timed], arrays: Sequence[Any]) -> None:
+    """Say which part of each step's time its nodes have, for these sizes."""
+    if program.plan.late:
+        return
+    shape, sources = program.plan.sizes.shape, program.binder.sources
+    nodes = dict.fromkeys(node for step in steps for node in step.shares)
+    variables = dict.fromkeys(
+        v for node in nodes for v in (*node.inputs, *node.outputs)
+        if isinstance(v.type, TensorType)
+        and all(leaf.head[0] in sources for leaf in leaves(shape(v)))
+    )  # fmt: skip
+    exprs = list(dict.fromkeys(e for v in variables for e in shape(v)))
+    value = dict(zip(exprs, compile_host(exprs, sources)(arrays), strict=True))
+    elements = {v: prod(value[e] for e in shape(v)) for v in variables}
+    for step in steps:
+        work = {node: _work(node, elements) for node in step.shares}
+        whole = sum(work.values())
+        step.shares = {node: part / whole for node, part in work.items()}
 
 
-def _timed(position: int, step: Any) -> Timed:
+def timed(name: str, step: Any) -> Timed:
+    """The row for a step of a plan."""
     in_python = isinstance(step, PythonStep)
-    nodes = [step.node] if in_python else step.nodes
-    what = ", ".join(dict.fromkeys(str(node.op) for node in nodes)) or "copy"
-    if not in_python and step.source.startswith("# "):  # a library kernel says which stage it is
-        what += f": {step.source.splitlines()[0][2:]}"
+    what = describe(step, "" if in_python else step.source)
     what = what if len(what) <= _WIDTH else what[: _WIDTH - 3] + "..."
-    shares = {node: 1 / len(nodes) for node in nodes}
-    return Timed(f"kernel{position}", what, shares, in_python)
+    return Timed(name, what, {node: 1 / len(step.nodes) for node in step.nodes}, in_python)
+
+
+def profiled(compiled: Compiled, stats: ProfileStats) -> Program:
+    """The program of a compiled function, noting in `stats` how long its steps take."""
+    if compiled.device is None:
+        return ProfiledProgram(compiled, stats)
+    from symgraph.compile.cuda.profiled import ProfiledDeviceProgram
+
+    return ProfiledDeviceProgram(compiled, stats)
 
 
 def _work(node: Apply, elements: Mapping[Any, int]) -> float:

@@ -5,6 +5,8 @@ nothing of it. A fused kernel's time is shared among its nodes, in proportion to
 cost of a node's scalar function times the elements that it reads or writes, whichever are more.
 Steps of a chain (docs/decisions/005) run interleaved: the chain is timed as a whole, and its time
 shared among its steps as in its second run, which goes chunk by chunk on one thread to find out.
+On a device each kernel is launched alone, and timed by events there; steps of the host and copies
+between host and device are timed by the wall clock, and have rows of their own.
 
 Source: Theano, tutorial/profiling.
 """
@@ -20,7 +22,7 @@ from typing import Any, TextIO
 from symgraph.compile import cache
 from symgraph.compile.mode import Mode
 from symgraph.compile.pipeline import Compiled
-from symgraph.compile.profiled import NANO, ProfiledProgram, Timed
+from symgraph.compile.profiled import NANO, Timed, profiled
 from symgraph.configuration import config
 from symgraph.errors import explain
 from symgraph.graph import Apply, user_trace
@@ -34,7 +36,8 @@ class ProfileStats:
     `fct_callcount`, `fct_call_time` (seconds, all in all), `vm_call_time` (in steps),
     `bind_time` (working out sizes and memory for arguments of new shapes), `compile_time`,
     `kernel_compile_time` (the part of it that kernels took which were not in the cache),
-    `steps`, `memory` (bytes, by what they are for), `message` (which function it is).
+    `steps`, `memory` (bytes, by what they are for), `message` (which function it is), `devices`
+    (the names of devices that it runs on, none for the CPU).
     `atexit_print`: with `config.profile` the tables are printed when Python ends, to
     `config.profiling.destination`. The other arguments are accepted, and unused.
     Source: Theano, `theano.compile.ProfileStats`.
@@ -51,6 +54,7 @@ class ProfileStats:
         self.compile_time = self.kernel_compile_time = 0.0
         self.memory: dict[str, int] = {}
         self.steps: list[Timed] = []
+        self.devices: list[str] = []
         self.reset()
         if atexit_print:
             _at_exit.append(self)
@@ -60,7 +64,7 @@ class ProfileStats:
         self.fct_callcount = 0
         self.fct_call_time = self.vm_call_time = self.bind_time = 0.0
         for step in self.steps:
-            step.calls, step.seconds = 0, 0.0
+            step.reset()
 
     # -- what has been measured -------------------------------------------------------------------
 
@@ -109,24 +113,24 @@ class ProfileStats:
 
     def _lines(self, n_ops: int, n_apply: int) -> Iterable[str]:
         total = self.fct_call_time
-        in_python = sum(s.seconds for s in self.steps if s.in_python)
-        in_kernels = sum(s.seconds for s in self.steps) - in_python
         yield from ("Function profiling", "==================")
         yield f"  Message: {self.message}"
+        if self.devices:
+            yield f"  Runs on: {', '.join(self.devices)}; kernels are launched one by one here"
         yield f"  Time in {self.fct_callcount} calls to Function.__call__: {total:e}s"
-        for what, seconds in (
-            ("kernels", in_kernels),
-            ("Python steps", in_python),
-            ("binding sizes", self.bind_time),
-            ("the calls themselves", total - in_kernels - in_python - self.bind_time),
-        ):
+        parts = {what: 0.0 for what in self._parts()}
+        for step in self.steps:
+            parts[self._part_of(step)] += step.seconds
+        parts["binding sizes"] = self.bind_time
+        parts["the calls themselves"] = total - sum(parts.values())
+        for what, seconds in parts.items():
             yield f"  Time in {what}: {seconds:e}s ({_percent(seconds, total)})"
         yield f"  Total compile time: {self.compile_time:e}s"
         yield f"    Kernels not found in the cache: {self.kernel_compile_time:e}s"
         yield ""
-        yield from _table("Kernels", n_apply, [
-            (s.seconds, s.calls, f"{s.name}{'*' * s.in_chain}: {s.what}") for s in self.steps
-        ])  # fmt: skip
+        title = "Kernels, steps of the host, copies" if self.devices else "Kernels"
+        steps = [s for s in self.steps if s.calls or not s.copy]
+        yield from _table(title, n_apply, [(s.seconds, s.calls, _row(s)) for s in steps])
         if any(s.in_chain for s in self.steps):
             yield "  * runs in a chain: its share of the chain's time, as in the second run"
             yield ""
@@ -145,6 +149,19 @@ class ProfileStats:
             yield f"  {size / 1024:12,.1f} KiB  {what}"
         yield ""
 
+    def _parts(self) -> list[str]:
+        """What the time of calls is divided into."""
+        if not self.devices:
+            return ["kernels", "Python steps"]
+        return ["kernels", "steps of the host", "copies to the device", "copies to the host"]
+
+    def _part_of(self, step: Timed) -> str:
+        if step.copy:
+            return f"copies {step.copy}"
+        if not step.in_python:
+            return "kernels"
+        return "steps of the host" if self.devices else "Python steps"
+
     # -- measuring --------------------------------------------------------------------------------
 
     def compile(self, mode: Mode, *parts: Any) -> Compiled:
@@ -152,7 +169,7 @@ class ProfileStats:
         kernels, start = cache.statistics().seconds, perf_counter_ns()
         compiled = mode.compile(*parts)
         if type(compiled) is Compiled:
-            compiled.program = ProfiledProgram(compiled, self)
+            compiled.program = profiled(compiled, self)
         self.compile_time += (perf_counter_ns() - start) * NANO
         self.kernel_compile_time += cache.statistics().seconds - kernels
         return compiled
@@ -221,6 +238,12 @@ def _op_of(node: Apply) -> str:
 
 def _line_of(node: Apply) -> str:
     return str(node.trace) if node.trace else "(unknown)"
+
+
+def _row(step: Timed) -> str:
+    """What a table says of a step."""
+    text = f"{step.name}{'*' * step.in_chain}: {step.what}"
+    return f"{text}, {step.nbytes / step.calls:,.0f} bytes a call" if step.copy else text
 
 
 def _percent(part: float, whole: float) -> str:

@@ -21,6 +21,7 @@ from symgraph.compile.binding import Binder, Bound, Tables, address, empty
 from symgraph.compile.host import compile_host
 from symgraph.compile.loop import KEPT, LoopStep
 from symgraph.compile.plan import Plan
+from symgraph.compile.slots import REFUSED
 from symgraph.compile.steps import WORKSPACE, PythonStep, Step, dense_strides
 from symgraph.errors import explain, in_round
 from symgraph.graph import Apply, Constant, Variable, is_tensor
@@ -339,10 +340,9 @@ def fault(plan: Plan, position: int, errors: np.ndarray) -> Exception:
     errors[:] = 0
     step = plan.steps[position]
     assert isinstance(step, Step)
-    if isinstance(step, LoopStep) and code == 4:
-        refusal = step.refused[index].refusal
-        assert refusal is not None
-        raised, arguments = refusal
+    if isinstance(step, LoopStep) and code == REFUSED:
+        raised: Exception
+        raised, arguments = step.refused[index].refusal
         raised.args = arguments
         return raised.with_traceback(None)
     if isinstance(step, LoopStep):

@@ -34,6 +34,7 @@ from symgraph.compile.slots import (
     NOTES,
     OUTER,
     PARALLEL_FOR,
+    REFUSED,
     REST,
     REST_AT,
     THREADS,
@@ -76,7 +77,7 @@ def rounds(arrays, sizes, start, stop, worker):
             return
         if record[TIMES] < 0:
             errors = pointer_at(arrays[record[NOTES]], types.int64)
-            errors[0], errors[1] = 4, -1 - record[TIMES]
+            errors[0], errors[1] = REFUSED, -1 - record[TIMES]
             return
     inner, outer = pointer_at(record[INNER], types.int64), pointer_at(record[OUTER], types.int64)
     bases = inner

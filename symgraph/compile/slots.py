@@ -24,3 +24,6 @@ rounds were odd; (operand, offset, step) of rows to clear after an early end. UN
 flag, or 0; DONE, NOTES, WHEN: operands for the number of rounds (or -1), errors and the condition
 (or -1), which must be WANTED."""
 RECORD = WANTED + 1  # slots in all
+
+REFUSED = 4
+"""The code that is noted where a branch is chosen whose sizes do not fit."""

@@ -155,6 +155,10 @@ class Step:
     rows: chain.Rows | None = None
     overwrites: tuple[Variable, ...] = ()  # shared variables whose memory it may write to
 
+    def variants(self) -> list[str]:
+        """The texts of the kernels among which concrete sizes choose."""
+        return [self.source]
+
     @property
     def is_fallible(self) -> bool:
         """Whether it may meet data that it must refuse."""
@@ -204,6 +208,10 @@ class PythonStep:
     def __post_init__(self) -> None:
         if self.run is None:
             self.run = partial(self.node.op.evaluate, self.node)
+
+    @property
+    def nodes(self) -> list[Apply]:
+        return [self.node]
 
     def touched(self) -> list[Variable]:
         return [at.root for _, at, _ in self.inputs] + self.roots

@@ -12,6 +12,7 @@ from symgraph.compile.plan import Plan, make_plan
 from symgraph.compile.program import Program
 from symgraph.compile.sizes import Sizes
 from symgraph.graph import Apply, LibraryCall
+from symgraph.ops.rounds import Rounds
 
 PathOf = Callable[..., Any]
 """What makes the call path of a program: of (program, inputs, form, trusted)."""
@@ -19,11 +20,11 @@ PathOf = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Target:
-    """A place where functions run. `has_loops`: inner graphs run natively there."""
+    """A place where functions run. `loops`: which inner graphs run natively there."""
 
     name: str
     call_of: LibraryCallOf
-    has_loops: bool
+    loops: Callable[[Rounds], bool]
     make_plan: Callable[[Fused, Sizes, Sequence[Sink]], Plan]
     make_program: Callable[[Plan, Any, Any, Any, Any, Sequence[int]], Program]
     path: PathOf = CallPath
@@ -45,8 +46,8 @@ def _python(
     return Program(plan, inputs, shared, slots, updates, "python")
 
 
-CPU = Target("cpu", _lowered, True, make_plan, _cpu)
-PYTHON = Target("python", lambda node, sizes: None, False, make_plan, _python)
+CPU = Target("cpu", _lowered, lambda rounds: True, make_plan, _cpu)
+PYTHON = Target("python", lambda node, sizes: None, lambda rounds: False, make_plan, _python)
 
 
 def target(name: str) -> Target:

@@ -27,8 +27,9 @@ from symgraph.draw.picture import (
 )  # fmt: skip
 from symgraph.draw.sizes import KnownSizes
 from symgraph.graph import Apply, Constant, Variable, toposort
+from symgraph.ops.structure import Shape, ShapeI
 from symgraph.sharedvalue import SharedVariable
-from symgraph.subject import Subject, op_name, subject_of
+from symgraph.subject import Placement, Subject, op_name, subject_of
 
 MAX_NODES = 300  # more are unreadable, and slow to lay out
 COPY_FROM = 30  # from this many on, what many ops read has a box by each of them
@@ -83,6 +84,7 @@ class _Builder:
         self, graph: Subject, compact: bool, max_label: int, simple_names: bool, with_ids: bool
     ) -> None:
         self.graph, self.compact, self.with_ids = graph, compact, with_ids
+        self.placed = graph.placement or Placement()
         self.max_label, self.simple_names = max_label, simple_names
         self.picture = Picture(graph.name)
         self.keys: dict[Apply, str] = {}
@@ -102,7 +104,7 @@ class _Builder:
             self.picture.boxes["omitted"] = Box(
                 text, "note", NOTE, ("debugprint shows all of them",)
             )
-        kernel_of: dict[Apply, str] = {}
+        kernels_of: dict[Apply, list[str]] = {}
         self._drawn = set(nodes)
         shown = [n for n in nodes if not self._is_folded(n)]
         self.is_copying = self.compact and len(shown) >= COPY_FROM
@@ -111,22 +113,23 @@ class _Builder:
             members = [n for n in kernel.nodes if n in drawn]
             if len(members) > 1:
                 self.picture.clusters[f"k{number}"] = Cluster(kernel.name, _about(kernel))
+            alone = len(members) == 1
             for node in members:
-                alone = len(members) == 1
-                kernel_of[node] = kernel.name if alone else f"k{number}"
+                kernels_of.setdefault(node, []).append(_called(kernel) if alone else f"k{number}")
         position = {node: i for i, node in enumerate(graph.order)}
         for node in shown:
-            self._node(node, position.get(node, 0), kernel_of.get(node))
+            self._node(node, position.get(node, 0), kernels_of.get(node, []))
         needed = {v for n in nodes for v in n.inputs} | self.roots
         for variable in graph.inputs:
             if variable not in needed and not isinstance(variable, SharedVariable):
                 self._variable(variable, UNUSED, "unused input")
         for number, variable in enumerate(graph.outputs):
-            self._output(variable, number)
+            if number not in graph.unseen:
+                self._output(variable, number)
         for shared, value in graph.updates.items():
             target = self._leaf(shared, "update" if shared in self.holders else "")
             base, views = self._resolve(value)
-            text = "\n".join(("update", *views))
+            text = "\n".join(("update", *views, *_copies(self.placed, base, None)))
             self._arrow(base, target, text, "the shared variable's next value", update=True)
 
     # -- folding ----------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ class _Builder:
 
     # -- boxes ------------------------------------------------------------------------------------
 
-    def _node(self, node: Apply, position: int, kernel: str | None) -> None:
+    def _node(self, node: Apply, position: int, kernels: Sequence[str]) -> None:
         key = self.keys[node] = f"{self.prefix}n{len(self.keys)}"
         notes: list[str] = []
         arrows: list[tuple[Variable, str]] = []
@@ -166,10 +169,13 @@ class _Builder:
                 continue
             label = f"{i}: " if len(node.inputs) > 1 else ""
             text = label + self.sizes.text(variable)
-            arrows.append((base, "\n".join((*views, text))))
-        in_cluster = kernel in self.picture.clusters
-        if kernel and not in_cluster:
-            notes.append(f"[{kernel}]")
+            arrows.append((base, "\n".join((*views, text, *_copies(self.placed, base, node)))))
+        in_cluster = bool(kernels) and kernels[-1] in self.picture.clusters
+        if node in self.placed.host:
+            notes.append("[host]")
+        elif not in_cluster:
+            few = [kernels[0], "…", kernels[-1]] if len(kernels) > 3 else kernels
+            notes += [f"[{kernel}]" for kernel in few]
         text = op_name(node.op) if hasattr(node.op, "scalar_op") else str(node.op)
         label, brace, rest = cut(text, self.max_label).partition("{")
         parameters = textwrap.wrap(brace + rest, 36, break_long_words=False)
@@ -178,10 +184,10 @@ class _Builder:
         self.picture.boxes[key] = Box(
             label,
             "ellipse",
-            _kind_color(node),
+            _kind_color(node, self.graph.placement),
             (*parameters, *notes),
             self._node_tooltip(node),
-            kernel if in_cluster else None,
+            kernels[-1] if in_cluster else None,
         )
         for base, text in arrows:
             self._arrow(base, key, text, f"{base}: {base.type}")
@@ -202,7 +208,9 @@ class _Builder:
             lines.append(str(node.trace))
         return "\n".join(lines)
 
-    def _variable(self, variable: Variable, fill: str, role: str, name: str | None = None) -> str:
+    def _variable(
+        self, variable: Variable, fill: str, role: str, name: str | None = None, place: str = ""
+    ) -> str:
         key = f"{self.prefix}v{len(self.picture.boxes)}"
         label = name or variable.name or (str(variable) if variable.owner is None else "")
         kind = self.sizes.text(variable)
@@ -212,6 +220,8 @@ class _Builder:
             label, notes = kind, []
         else:
             notes = [] if simple else [kind]
+        if place:
+            notes.append(place)
         tooltip = f"{role} {variable.name or ''}".strip()
         if variable.created is not None:
             tooltip += f"\n{variable.type}\n{variable.created}"
@@ -226,7 +236,9 @@ class _Builder:
         held = self.holders.get(variable)
         if held is None:
             fill, role = _leaf_color(variable)
-            self.copies[variable, reader] = held = self._variable(variable, fill, role)
+            place = _place(self.placed, variable)
+            held = self._variable(variable, fill, role, place=place)
+            self.copies[variable, reader] = held
             self.holders[variable] = held
             if variable.owner is not None and variable.owner not in self.missing:
                 self.missing.add(variable.owner)
@@ -241,10 +253,13 @@ class _Builder:
         return held
 
     def _output(self, variable: Variable, number: int) -> None:
-        name = variable.name or (f"output {number}" if len(self.graph.outputs) > 1 else "output")
-        key = self._variable(variable, OUTPUT, "output", name)
+        several = len(self.graph.outputs) - len(self.graph.unseen) > 1
+        name = variable.name or (f"output {number}" if several else "output")
+        place = _result_place(self.graph.placement, number)
+        key = self._variable(variable, OUTPUT, "output", name, place)
         base, views = self._resolve(variable)
-        self._arrow(base, key, "\n".join(views), str(variable.type))
+        copies = _copies(self.placed, base, None)
+        self._arrow(base, key, "\n".join((*views, *copies)), str(variable.type))
 
     # -- arrows -----------------------------------------------------------------------------------
 
@@ -277,13 +292,46 @@ def _leaf_color(variable: Variable) -> tuple[str, str]:
     return (INPUT, "input") if variable.owner is None else (NOTE, "not drawn:")
 
 
-def _kind_color(node: Apply) -> str:
+def _kind_color(node: Apply, placement: Placement | None) -> str:
     op = node.op
+    if placement is not None and node in placement.host:
+        return PYTHON
     if op.view_of is not None:
         return VIEW
-    if op.lowering is not None:
+    if op.lowering is not None or (placement is not None and op.device_lowering is not None):
         return LIBRARY
-    return FUSED if op.compute is not None or op.assemble is not None else PYTHON
+    is_printed = op.compute is not None or op.assemble is not None or placement is not None
+    return FUSED if is_printed else PYTHON
+
+
+def _copies(placed: Placement, base: Variable, reader: Apply | None) -> list[str]:
+    """What crosses between device and host when `reader` (None: a kernel, a result) reads `base`.
+    Arguments and constants are on the host anyway, and sizes are."""
+    if reader is not None and isinstance(reader.op, (Shape, ShapeI)):
+        return []
+    crossed = ["copy to device"] if base.owner in placed.host else []
+    is_made_there = base.owner is not None or base in placed.shared
+    return [*crossed, "copy to host"] if reader in placed.host and is_made_there else crossed
+
+
+def _place(placed: Placement, leaf: Variable) -> str:
+    """What a leaf's box says of where it is."""
+    if leaf in placed.shared:
+        return "on the device"
+    return "copied to the device" if leaf in placed.fed else ""
+
+
+def _result_place(placement: Placement | None, number: int) -> str:
+    """What the box of an output says of where it is."""
+    if placement is None:
+        return ""
+    return "on the device" if number in placement.stays else "copied to the host"
+
+
+def _called(kernel: Any) -> str:
+    """A kernel's name, and the library's for it."""
+    library = getattr(kernel, "library", "")
+    return f"{kernel.name}: {library}" if library else str(kernel.name)
 
 
 def _about(kernel: Any) -> str:
@@ -296,16 +344,20 @@ def _about(kernel: Any) -> str:
 def kernel_picture(graph: Subject, max_nodes: int = MAX_NODES) -> Picture:
     """A compiled function with one box a kernel; nodes of no kernel stand for themselves."""
     picture, sizes = Picture(graph.name), KnownSizes(())
+    placed = graph.placement or Placement()
     group_of: dict[Apply, int] = {}
     groups: list[tuple[str, str, int, str]] = []  # label, tooltip, number of ops, color
     for kernel in graph.kernels:
         group_of.update(dict.fromkeys(kernel.nodes, len(groups)))
-        fill = LIBRARY if any(n.op.lowering for n in kernel.nodes) else FUSED
-        groups.append((kernel.name, _about(kernel), len(kernel.nodes), fill))
+        is_library = any(_kind_color(n, graph.placement) == LIBRARY for n in kernel.nodes)
+        fill = LIBRARY if is_library else FUSED
+        groups.append((_called(kernel), _about(kernel), len(kernel.nodes), fill))
     for node in graph.order:
         if node not in group_of:
             group_of[node] = len(groups)
-            groups.append((op_name(node.op), str(node.op), 1, _kind_color(node)))
+            color = _kind_color(node, graph.placement)
+            label = op_name(node.op) + " [host]" * (node in placed.host)
+            groups.append((label, str(node.op), 1, color))
     last: dict[int, None] = {}  # groups by when their last node runs, the latest first
     for node in reversed(graph.order):
         last.setdefault(group_of[node])
@@ -325,11 +377,14 @@ def kernel_picture(graph: Subject, max_nodes: int = MAX_NODES) -> Picture:
         if variable not in leaves:
             key = leaves[variable] = f"v{len(leaves)}"
             fill, _ = _leaf_color(variable)
-            name = cut(str(variable), 70)
-            picture.boxes[key] = Box(name, "box", fill, (sizes.text(variable),))
+            name, place = cut(str(variable), 70), _place(placed, variable)
+            texts = (sizes.text(variable), place)
+            picture.boxes[key] = Box(name, "box", fill, tuple(filter(None, texts)))
         return leaves[variable]
 
-    def arrow(variable: Variable, target: str, update: bool = False) -> None:
+    def arrow(
+        variable: Variable, target: str, reader: Apply | None = None, update: bool = False
+    ) -> None:
         node = variable.owner
         if node is not None:
             source = f"g{group_of[node]}"
@@ -340,17 +395,20 @@ def kernel_picture(graph: Subject, max_nodes: int = MAX_NODES) -> Picture:
             source = leaf(variable)
         if source != target and (source, target) not in seen:
             seen.add((source, target))
-            label = "update" if update else sizes.text(variable)
+            text = "update" if update else sizes.text(variable)
+            label = "\n".join([text, *_copies(placed, variable, reader)])
             picture.arrows.append(Arrow(source, target, label, str(variable), update))
 
     for node in graph.order:
         if group_of[node] in kept:
             for variable in node.inputs:
-                arrow(variable, f"g{group_of[node]}")
+                arrow(variable, f"g{group_of[node]}", node)
     for number, variable in enumerate(graph.outputs):
-        picture.boxes[f"o{number}"] = Box(
-            variable.name or f"output {number}", "box", OUTPUT, (sizes.text(variable),)
-        )
+        if number in graph.unseen:
+            continue
+        place = _result_place(graph.placement, number)
+        name, texts = variable.name or f"output {number}", (sizes.text(variable), place)
+        picture.boxes[f"o{number}"] = Box(name, "box", OUTPUT, tuple(filter(None, texts)))
         arrow(variable, f"o{number}")
     for shared, value in graph.updates.items():
         arrow(value, leaf(shared), update=True)

@@ -222,7 +222,7 @@ class Methods:
         Source: Theano, `TensorVariable.transfer`.
         """
         device = DEVICES.get(target)
-        if device is None:
+        if device is None or device == "auto":
             raise ValueError(
                 explain("transfer", f"target {target!r} is not known", got=describe([self]),  # type: ignore[list-item]
                         expected="'cuda' or 'cpu'")

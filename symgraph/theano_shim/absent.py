@@ -5,16 +5,19 @@ from __future__ import annotations
 from symgraph.errors import explain
 
 _INTERNAL = "it is a part of Theano's compiler, and symgraph's is another one"
+_GPU = (
+    "graphs have no ops for the GPU alone, whole functions run there",
+    "THEANO_FLAGS=device=cuda, and x.transfer('cuda') for results that stay there",
+)
+_DNN = (_GPU[0], "theano.tensor.nnet.conv2d and theano.tensor.signal.pool.pool_2d")
 
 # a name, or all names below a module: (why, what to use instead)
 ABSENT: dict[str, tuple[str, str]] = {
-    "theano.sandbox.cuda": ("there is no GPU target yet", "leave it out: functions run on the CPU"),
-    "theano.gpuarray": ("there is no GPU target yet", "leave it out: functions run on the CPU"),
-    "theano.sandbox.gpuarray": (
-        "there is no GPU target yet",
-        "leave it out: functions run on the CPU",
-    ),
-    "theano.sandbox.cuda.dnn": ("there is no GPU target yet", "theano.tensor.nnet.conv2d"),
+    "theano.sandbox.cuda": _GPU,
+    "theano.gpuarray": _GPU,
+    "theano.sandbox.gpuarray": _GPU,
+    "theano.sandbox.cuda.dnn": _DNN,
+    "theano.gpuarray.dnn": _DNN,
     "theano.sparse": ("there are no sparse matrices", "dense ones, or rows chosen by x[indices]"),
     "theano.sparse_grad": ("there are no sparse gradients", "theano.grad"),
     "theano.typed_list": ("there are no lists of variables as variables", "tensor.stack"),

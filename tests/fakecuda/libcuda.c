@@ -352,6 +352,7 @@ API(cuDeviceGetAttribute, STARTED, (int *value, int which, int device), (value, 
 {
     (void)device;
     if (which == 16) *value = 132;
+    else if (which == 13) *value = 1980000; // kHz
     else if (which == 75) *value = machine.major;
     else if (which == 76) *value = machine.minor;
     else return INVALID_VALUE;

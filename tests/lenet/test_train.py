@@ -114,7 +114,8 @@ def test_a_step_costs_little_python() -> None:
         trainer.run()
     finally:
         sys.setprofile(None)
-    assert len(calls) <= 1000 * 3 + 50  # divmod, and Told; float is a type, of no call event
+    # divmod, the fetch of the cost, and Told; float is a type, of no call event
+    assert len(calls) <= 1000 * 3 + 60
 
 
 def test_state_survives_json() -> None:

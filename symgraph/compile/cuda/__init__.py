@@ -8,10 +8,8 @@ import numpy as np
 
 
 def on_device(array: np.ndarray) -> Any:
-    """A host array as a DeviceArray that makes functions run where it is. NoGPU without one."""
+    """A host array as a DeviceArray. Raises NoGPU where there is none."""
     from symgraph.compile.cuda.array import DeviceArray
     from symgraph.compile.cuda.device import current
 
-    made = DeviceArray.of(current(), array)
-    made.is_home = True
-    return made
+    return DeviceArray.of(current(), array)

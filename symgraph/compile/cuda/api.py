@@ -155,9 +155,11 @@ class NoGPU(RuntimeError):
 def no_gpu(asked: str, found: str, got: str = "", cure: str = "") -> NoGPU:
     """The error for who asked for `asked`, on a machine of which `found` is true."""
     expected = "a GPU of compute capability {}.{} or later, a driver for CUDA {}.{} or later"
-    cure = cure or "use device=cpu, which runs anywhere"
+    anywhere = "use device=cpu, which runs anywhere"
+    cure = cure or anywhere
+    told = cure if "device=cpu" in cure else f"{cure}; or {anywhere}"
     numbers = expected.format(*CAPABILITY, *MINIMUM)
-    return NoGPU(explain(asked, found, got=got, expected=numbers, cure=cure), found, cure)
+    return NoGPU(explain(asked, found, got=got, expected=numbers, cure=told), found, cure)
 
 
 class Api:

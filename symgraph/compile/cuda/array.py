@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+import operator
+from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from symgraph.compile.cuda.device import Device
+
+
+class Doubt(Protocol):
+    """Whether kernels have found fault with what they were given: not known yet."""
+
+    def check(self) -> None:
+        """Wait, and raise the error that one has noted."""
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -21,42 +28,50 @@ class DeviceArray(NDArrayOperatorsMixin):
     `shape`, `dtype`, `ndim`, `size` and `nbytes` cost nothing. Its memory is let go with it.
     """
 
-    __slots__ = ("__weakref__", "address", "checks", "device", "dtype", "is_home", "shape")
+    __slots__ = ("__weakref__", "address", "device", "doubts", "dtype", "nbytes", "shape")
 
     def __init__(self, device: Device, shape: tuple[int, ...], dtype: Any) -> None:
+        self.nbytes = 0  # until there is memory
         self.device, self.shape, self.dtype = device, tuple(shape), np.dtype(dtype)
-        self.address = device.reserve(self.nbytes)
-        self.checks: set[Callable[[], None]] = set()
+        nbytes = prod(self.shape) * self.dtype.itemsize
+        self.address = device.reserve(nbytes)
+        self.nbytes = nbytes
+        self.doubts: set[Doubt] = set()
         """What must hold before the content counts: they raise the errors that kernels noted."""
-        self.is_home = False  # whether functions of a shared variable that holds it run there too
+
+    def __del__(self) -> None:
         if self.nbytes:
-            weakref.finalize(self, device.give, self.address, self.nbytes).atexit = False
+            self.device.give(self.address, self.nbytes)
 
     @classmethod
     def of(cls, device: Device, array: np.ndarray) -> DeviceArray:
         """A copy of a host array on the device."""
         made = cls(device, array.shape, array.dtype)
-        made.fill(array)
+        if made.nbytes:
+            device.upload(made.address, np.ascontiguousarray(array))
         return made
 
     def like(self, array: np.ndarray) -> DeviceArray:
         """A host array where this one is, to take its place."""
-        made = DeviceArray.of(self.device, array)
-        made.is_home = self.is_home
-        return made
+        return DeviceArray.of(self.device, array)
 
     def fill(self, array: np.ndarray) -> None:
         """Copy a host array of this shape and dtype here."""
-        if self.nbytes:
-            self.device.upload(self.address, np.ascontiguousarray(array))
+        with self.device.lock:  # a call reads all of it or nothing
+            if self.nbytes:
+                self.device.upload(self.address, np.ascontiguousarray(array))
+            self.doubts.clear()
 
     def on_host(self) -> np.ndarray:
         """A copy in the host's memory; waits for the device. Raises what kernels found wrong."""
         array = np.empty(self.shape, self.dtype)
         if array.nbytes:
             self.device.download(array, self.address)
-        for check in list(self.checks):
-            check()
+        if self.doubts:
+            with self.device.lock:
+                for doubt in list(self.doubts):
+                    doubt.check()
+                self.doubts.clear()
         return array
 
     @property
@@ -66,10 +81,6 @@ class DeviceArray(NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         return prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.size * self.dtype.itemsize)
 
     @property
     def flat(self) -> Any:
@@ -103,13 +114,17 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         return self.on_host()[key]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.on_host())
+
     def __float__(self) -> float:
         return float(self.on_host())
 
     def __int__(self) -> int:
         return int(self.on_host())
 
-    __index__ = __int__
+    def __index__(self) -> int:
+        return operator.index(self.on_host()[()])
 
     def __bool__(self) -> bool:
         return bool(self.on_host())
@@ -123,7 +138,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         twin = DeviceArray(self.device, self.shape, self.dtype)
         if self.nbytes:
             self.device.copy(twin.address, self.address, self.nbytes)
-        twin.checks = set(self.checks)
+        twin.doubts = set(self.doubts)
         return twin
 
     def __copy__(self) -> DeviceArray:

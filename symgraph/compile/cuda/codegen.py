@@ -13,7 +13,7 @@ make PTX; the driver assembles it. Source: LLVM, User Guide for NVPTX Back-end; 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 import llvmlite.binding as llvm
 
@@ -70,16 +70,11 @@ def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
     Raises Numba's errors for source that it cannot compile, RuntimeError for a kernel that calls
     what a device does not have.
     """
-    token = DEVICE.set(True)
-    try:
-        function = execute(source, "cuda", VOCABULARY)
-        module = codegen.lower(function, codegen.KERNEL_ARGUMENTS[:2], OPTIONS, f"{symbol}_body")
-    finally:
-        DEVICE.reset(token)
-    arrays, sizes = parameters(source)
+    module = llvm.parse_bitcode(_lowered(source, symbol))
     machine = _machine(arch)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
+    arrays, sizes = parameters(source)
     per_block, blocks = _block(source)
     entry = ENTRY.format(
         symbol=symbol, body=f"{symbol}_body", arrays=arrays, sizes=sizes, threads=per_block,
@@ -100,6 +95,18 @@ def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
     if missing:
         raise RuntimeError(f"a CUDA kernel calls {sorted(missing)}, which no device has")
     return str(machine.emit_assembly(module))
+
+
+@lru_cache(maxsize=64)
+def _lowered(source: str, symbol: str) -> bytes:
+    """The kernel as LLVM's bitcode, the same for all architectures."""
+    token = DEVICE.set(True)
+    try:
+        function = execute(source, "cuda", VOCABULARY)
+        module = codegen.lower(function, codegen.KERNEL_ARGUMENTS[:2], OPTIONS, f"{symbol}_body")
+    finally:
+        DEVICE.reset(token)
+    return bytes(module.as_bitcode())
 
 
 KNOWN = (75, 80, 86, 87, 89, 90)  # what FEATURES' version of PTX knows

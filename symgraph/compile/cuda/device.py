@@ -6,14 +6,22 @@ what is common to them is here: memory that is used again, and kernels by their 
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from symgraph.compile.cuda.graphs import Graph, Launch
+
+if TYPE_CHECKING:
+    from symgraph.compile.cuda.libcuda import Timing
+
+ALIGN = 256  # bytes: of all memory
 
 __all__ = ["Backend", "Device", "Graph", "Launch", "current", "use"]
 
@@ -36,8 +44,11 @@ class Backend(Protocol):
     def copy(self, target: int, source: int, nbytes: int) -> None: ...
     def fill8(self, address: int, value: int, count: int) -> None: ...
     def launch(self, launch: Launch) -> None: ...
-    def graph(self, launches: Sequence[Launch]) -> Any: ...
+    def graph(
+        self, launches: Sequence[Launch], dependencies: Sequence[Sequence[int]] | None = None
+    ) -> Any: ...
     def synchronize(self) -> None: ...
+    def timing(self) -> AbstractContextManager[Timing]: ...
 
 
 class Device:
@@ -47,11 +58,15 @@ class Device:
     whatever still runs in it was queued before what comes next.
     """
 
+    lock = threading.RLock()
+    """Held by calls. One for all devices: a call may wait for what another device has computed."""
+
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.functions: dict[str, int] = {}
-        self.lock = threading.RLock()
+        self._pool = threading.Lock()
         self._spare: dict[int, list[int]] = {}
+        self._given: deque[tuple[int, int]] = deque()  # given back, to be put there
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
@@ -65,28 +80,36 @@ class Device:
             return [self.functions[source] for source in sources]
 
     def reserve(self, nbytes: int) -> int:
-        """The address of so many bytes, aligned to 256; 0 for none."""
+        """The address of so many bytes, aligned to ALIGN; 0 for none."""
         if not nbytes:
             return 0
         room = _room(nbytes)
-        with self.lock:
+        with self._pool:
+            self._sort()
             spare = self._spare.get(room)
             if spare:
                 return spare.pop()
-            try:
-                return int(self.backend.allocate(room))
-            except RuntimeError:
-                self.release()
-                return int(self.backend.allocate(room))
+        try:
+            return int(self.backend.allocate(room))
+        except RuntimeError:
+            gc.collect()
+            self.release()
+            return int(self.backend.allocate(room))
 
     def give(self, address: int, nbytes: int) -> None:
-        """Let memory of `reserve(nbytes)` be used again."""
-        with self.lock:
+        """Let memory of `reserve(nbytes)` be used again. Takes no lock: the garbage collector calls
+        it in any thread, whatever that holds."""
+        self._given.append((address, nbytes))
+
+    def _sort(self) -> None:
+        while self._given:
+            address, nbytes = self._given.popleft()
             self._spare.setdefault(_room(nbytes), []).append(address)
 
     def release(self) -> None:
         """Return to the driver what is not in use."""
-        with self.lock:
+        with self._pool:
+            self._sort()
             for addresses in self._spare.values():
                 for address in addresses:
                     self.backend.free(address)
@@ -95,8 +118,17 @@ class Device:
 
 def _room(nbytes: int) -> int:
     """What is allocated for so many bytes: an eighth more at most, so that sizes repeat."""
-    step = max(256, 1 << max(nbytes.bit_length() - 4, 0))
+    step = max(ALIGN, 1 << max(nbytes.bit_length() - 4, 0))
     return -(-nbytes // step) * step
+
+
+def _renew_lock() -> None:
+    # The forked child has one thread; a lock that another thread of the parent held stays shut.
+    Device.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 _current: Device | None = None
@@ -117,15 +149,20 @@ def current() -> Device:
         return _current
 
 
-@cache
 def is_there() -> bool:
-    """Whether there is a GPU to use. If not, it says so, once, on stderr."""
+    """Whether there is a device to use. If not, it says so, once, on stderr."""
+    return _current is not None or _finds_one()
+
+
+@cache
+def _finds_one() -> bool:
     from symgraph.compile.cuda.libcuda import NoGPU
 
     try:
         current()
     except NoGPU as error:
-        sys.stderr.write(f"symgraph: device=auto: {str(error).splitlines()[0]}: using the CPU\n")
+        if sys.stderr is not None:
+            sys.stderr.write(f"symgraph: device=auto: {error.found}: using the CPU\n")
         return False
     return True
 

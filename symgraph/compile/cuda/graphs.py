@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import byref, c_void_p
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,9 @@ class Launch:
     function: what `CudaDevice.load` gave; arrays: int64 (n,), device addresses, outputs first;
     sizes: int64 (m,). Both are read when the kernel is launched, put into a graph or updated
     there; numbers may be changed in place. The kernel's two parameters are blocks of 8 n and 8 m
-    bytes, passed by value; of m = 0 sizes, one zero is passed. Raises TypeError for arrays that are
-    not int64 vectors without gaps.
+    bytes, passed by value; of m = 0 sizes, one zero is passed. For who looks on: name; step, the
+    number of the plan's step that it is of; source, the kernel's text. Raises TypeError for arrays
+    that are not int64 vectors without gaps.
     """
 
     function: int
@@ -42,6 +43,9 @@ class Launch:
     arrays: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     name: str = ""
+    step: int = -1
+    source: str = ""
+    _made: tuple[Any, KernelNode, Any, Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("arrays", "sizes"):
@@ -55,6 +59,15 @@ class Launch:
         """Where the driver reads the two parameters: within `arrays` and `sizes` themselves."""
         sizes = self.sizes if len(self.sizes) else _NO_SIZE
         return (c_void_p * 2)(self.arrays.ctypes.data, sizes.ctypes.data)
+
+    def node(self) -> KernelNode:
+        """What a graph is told; made once for these blocks, threads and vectors."""
+        key = self.function, self.blocks, self.threads, id(self.arrays), id(self.sizes)
+        if self._made is None or self._made[0] != key:
+            grid, block = (self.blocks, 1, 1), (self.threads, 1, 1)
+            node = KernelNode(self.function, grid, block, 0, self.parameters())
+            self._made = key, node, self.arrays, self.sizes  # these keep their ids
+        return self._made[1]
 
     def __str__(self) -> str:
         return f"{self.name or 'kernel'} ({self.blocks} blocks of {self.threads} threads)"
@@ -90,7 +103,7 @@ class Graph:
 
     def _add(self, call: Api, launch: Launch, before: Sequence[int]) -> int:
         needed = (c_void_p * len(before))(*(self._nodes[k] for k in before))
-        node = _node(launch)
+        node = launch.node()
         try:
             return call.handle(
                 "cuGraphAddKernelNode_v2", self._graph, needed, len(before), byref(node)
@@ -101,7 +114,7 @@ class Graph:
     def update(self, k: int) -> None:
         """Read `launches[k]` again; what is launched from now on runs with that."""
         call, launch = self._ready(), self.launches[k]
-        node = byref(_node(launch))
+        node = byref(launch.node())
         with self.device.lock:
             try:
                 call("cuGraphExecKernelNodeSetParams_v2", self._executable, self._nodes[k], node)
@@ -145,11 +158,6 @@ def _check_order(dependencies: Sequence[Sequence[int]], count: int) -> None:
         got = f"{count} launches, dependencies {[list(before) for before in dependencies]}"
         problem = "each launch of a graph has a list of earlier ones that it waits for"
         raise ValueError(explain("CUDA", problem, got=got))
-
-
-def _node(launch: Launch) -> KernelNode:
-    grid, block = (launch.blocks, 1, 1), (launch.threads, 1, 1)
-    return KernelNode(launch.function, grid, block, 0, launch.parameters())
 
 
 def told(error: CudaError, launch: Launch) -> CudaError:

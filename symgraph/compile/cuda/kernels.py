@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,10 @@ class Gpu:
         self.driver = driver if driver is not None else device()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.driver, name)
+        found = getattr(self.driver, name)
+        if callable(found):
+            setattr(self, name, found)  # the next time it is at hand
+        return found
 
     def build(self, sources: Sequence[str]) -> list[int]:
         """The functions of these kernels, from the cache's cubins where it has them."""
@@ -46,8 +48,3 @@ class Gpu:
         cubin = self.driver.assemble(codegen.ptx(source, codegen.known(self.driver.arch), SYMBOL))
         cache.keep(self._key(source), ".cubin", cubin)
         return cubin
-
-
-def digest(source: str) -> str:
-    """A short name for a kernel."""
-    return hashlib.sha256(source.encode()).hexdigest()[:12]

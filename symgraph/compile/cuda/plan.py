@@ -9,35 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from symgraph import expr as E
 from symgraph.compile.cuda import library
+from symgraph.compile.cuda.calls import Chosen
 from symgraph.compile.cuda.codegen import threads
 from symgraph.compile.cuda.library.stage import Stage
+from symgraph.compile.cuda.loop import DeviceLoop, others_of
 from symgraph.compile.cuda.printer import Shape as Cut
 from symgraph.compile.cuda.printer import print_device
 from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work
+from symgraph.compile.inner import Inner
 from symgraph.compile.kernel import lower
+from symgraph.compile.loop import LoopStep, loop_step
 from symgraph.compile.nest import Layout, LoopNest
 from symgraph.compile.plan import Plan, Planner, operand_shapes
 from symgraph.compile.printer import Printed
 from symgraph.compile.sizes import Sizes
 from symgraph.compile.steps import ERRORS, LibraryOperands, Scratch, Step
-from symgraph.expr import Expr, Index
+from symgraph.expr import Const, Expr, Index
 from symgraph.graph import Apply, LibraryCall, Shape, Variable
 from symgraph.types import TensorType
 
 PARTS = 1024  # of the reduction of a whole array
-
-
-class Chosen(NamedTuple):
-    """A launch: the kernel, how many blocks of how many threads, and its sizes."""
-
-    source: str
-    blocks: int
-    threads: int
-    sizes: list[int]
 
 
 @dataclass(eq=False)
@@ -46,6 +41,12 @@ class DeviceStep(Step):
 
     cut: Cut = None  # type: ignore[assignment]
     printed: dict[int, Printed] = field(default_factory=dict)
+    guarded: bool = False
+
+    @property
+    def outs(self) -> int:
+        """So many of the operands, the first, are written."""
+        return len({operand for operand, _, _ in self.cut.nest.stores})
 
     def host(self) -> list[Expr]:
         exprs = [offset for _, offset in self.operands]
@@ -53,30 +54,48 @@ class DeviceStep(Step):
             exprs += [*printed.sizes, printed.extent]
         return [*exprs, self.cut.count, *self.cut.lengths]
 
-    def choose(self, value: Mapping[Expr, int], position: int) -> Chosen:
-        """The launch for concrete sizes; `position` is the step's, for errors."""
+    def variants(self) -> list[str]:
+        return list(dict.fromkeys(printed.source for printed in self.printed.values()))
+
+    def choose(self, value: Mapping[Expr, int]) -> Chosen:
+        """The launch for concrete sizes. A kernel that may refuse data takes one size more, the
+        number of its site."""
         lengths = [value[e] for e in self.cut.lengths]
         team = self.cut.team(value[self.cut.count], max(lengths, default=0))
         printed = self.printed[team]
-        sizes = [*map(value.__getitem__, printed.sizes), position]
+        sizes = [*map(value.__getitem__, printed.sizes)]
         return Chosen(printed.source, value[printed.extent], threads(printed.source), sizes)
 
 
 @dataclass(eq=False)
 class DeviceStage(Step):
-    """A launch of a library kernel."""
+    """A launch of a library kernel, a stage of the operation `called`."""
 
+    guarded = False
     stage: Stage = None  # type: ignore[assignment]
     shapes_of: LibraryOperands = None  # type: ignore[assignment]
+    called: str = ""
+
+    @property
+    def outs(self) -> int:
+        """So many of the operands, the first, are written."""
+        return self.stage.written
 
     def written(self) -> list[Variable]:
-        return self.touched()[: self.stage.written]
+        return self.touched()[: self.outs]
 
     def host(self) -> list[Expr]:
         known = (*self.shapes_of.shapes.values(), *self.shapes_of.strides.values())
         return [offset for _, offset in self.operands] + [e for shape in known for e in shape]
 
-    def choose(self, value: Mapping[Expr, int], position: int) -> Chosen:
+    def variants(self) -> list[str]:
+        """None where sizes that are not known yet decide what is printed."""
+        asked = self.host()[len(self.operands) :]
+        known: dict[Expr, int] = {e: e.value for e in asked if isinstance(e, Const)}
+        source = self.choose(known).source if len(known) == len(set(asked)) else ""
+        return [source] if source else []
+
+    def choose(self, value: Mapping[Expr, int]) -> Chosen:
         """The launch for concrete sizes."""
         shapes, sizes = self.shapes_of.concrete(value)
         blocks = self.stage.blocks(shapes)
@@ -129,6 +148,7 @@ class DevicePlanner(Planner):
             operands.append((ERRORS, E.ZERO))
         return DeviceStep(
             first.source, operands, [], nest.nodes, loops=nest, cut=cut, printed=printed,
+            guarded=guarded,
             overwrites=tuple(
                 self.in_place[o.root] for o, _, _ in nest.stores if o.root in self.in_place
             ),
@@ -154,8 +174,16 @@ class DevicePlanner(Planner):
                 (where[name].root, where[name].offset) for name in stage.operands
             ]
             self.steps.append(
-                DeviceStage("", operands, [], [node], stage=stage, shapes_of=operands_of)
+                DeviceStage(
+                    "", operands, [], [node], stage=stage, shapes_of=operands_of, called=call.name
+                )
             )
+
+    def loop_step(
+        self, node: Apply, inner: Inner, layouts: Any, shapes: Any, spare: Any, arena: Variable
+    ) -> LoopStep:
+        others = others_of(inner)
+        return loop_step(node, inner, layouts, shapes, spare, arena, DeviceLoop, others)
 
     def chain(self) -> list[tuple[int, int]]:
         return []  # the device's caches are no place to wait in

@@ -21,12 +21,12 @@ from symgraph.compile.nest import LoopNest
 from symgraph.compile.printer import Printed, Printer, Scope, kernel_dtype, step_of, unit_of
 from symgraph.expr import Expr, Fold, Index, Load
 
-THREADS = 256
+THREADS = 256  # of a block, unless a team has more
 WARP = 32
-TEAMS = (1, WARP, THREADS)
+TEAMS = (1, WARP, THREADS, 1024)
 OWNERS = 4096  # threads among which the elements of an ordered store are dealt out
-FEW, MANY = 8, 512  # elements of a reduction: up to FEW for one thread, beyond MANY for a block
-COLUMNS, ROWS = 32768, 1024  # so many items keep the device busy with one thread, with one warp
+FEW, MANY, MOST = 8, 512, 8192  # elements of a reduction: the most for a thread, a warp, a block
+COLUMNS, ROWS, SUMS = 32768, 1024, 264  # items that keep the device busy with so small teams
 
 
 class Shape:
@@ -96,6 +96,8 @@ class Shape:
         """The threads for each of so many items, if the longest reduction is so long."""
         if len(self.teams) == 1 or length <= FEW:
             return 1
+        if length > MOST and items < SUMS:
+            return TEAMS[-1]
         if self.is_along:
             return WARP if length <= MANY else THREADS
         if items >= COLUMNS:
@@ -125,6 +127,7 @@ class DevicePrinter(Printer):
     def __init__(self, nest: LoopNest, team: int = 1, guarded: bool = False) -> None:
         super().__init__(nest)
         self.shape, self.team, self.guarded = Shape(nest), team, guarded
+        self.threads = max(THREADS, team)
         self.shared_folds = set(self.shape.folds) if team > 1 else set()
         self.top = Scope(None, "")
 
@@ -204,7 +207,7 @@ class DevicePrinter(Printer):
         self._nest(scope)
         begin = self._begin(total, [f"i{k}" for k in range(len(extents))], extents)
         body = [*begin, *self.top.render(1)]
-        per_block = THREADS // self.team
+        per_block = self.threads // self.team
         blocks = E.floordiv(E.add(shape.count, per_block - 1), per_block)
         return Printed(
             self._head() + "\n".join(body) + "\n", tuple(self.operands),
@@ -247,9 +250,9 @@ class DevicePrinter(Printer):
 
     def _begin(self, total: str, names: Sequence[str], extents: Sequence[str]) -> list[str]:
         """Which item this thread is for, and its loop variables."""
-        per_block = THREADS // self.team
+        per_block = self.threads // self.team
         lines = ["    if errors[0] != 0:", "        return"] if self.guarded else []
-        if self.team == THREADS:
+        if per_block == 1:
             lines += ["    item, lane = block(), thread()"]
         elif self.team == 1:
             lines += [f"    item = block() * {THREADS} + thread()"]
@@ -258,14 +261,14 @@ class DevicePrinter(Printer):
                 f"    item = block() * {per_block} + thread() // {self.team}",
                 f"    lane = thread() % {self.team}",
             ]
-        if self.team < THREADS:
+        if per_block > 1:
             lines += [f"    if item >= {total}:", "        return"]
         rest = f"item // {self.shape.owners}" if self.shape.owners > 1 else "item"
         return lines + ["    " + line for line in _decoded(rest, names, extents)]
 
     def _head(self) -> str:
         lines = self._header().rstrip("\n").split("\n")
-        lines[0] = f"def kernel(arrays, sizes):  # {THREADS} threads"
+        lines[0] = f"def kernel(arrays, sizes):  # {self.threads} threads"
         if self.guarded and not self.is_fallible:
             lines.insert(
                 1 + len(self.operands), f"    errors = pointer(arrays, {len(self.operands)}, int64)"

@@ -6,15 +6,18 @@ with until it is updated, as the driver's do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 from symgraph.compile.cuda import simulator
 from symgraph.compile.cuda.codegen import threads
+from symgraph.compile.cuda.dependencies import latest_first
 from symgraph.compile.cuda.graphs import Launch
-from symgraph.compile.cuda.libcuda import Traffic
+from symgraph.compile.cuda.libcuda import Timing, Traffic
 
 POISON = 0xA5
 
@@ -88,19 +91,37 @@ class Simulated:
             self.order,
         )  # fmt: skip
 
-    def graph(self, launches: Sequence[Launch]) -> SimulatedGraph:
-        return SimulatedGraph(self, launches)
+    def graph(
+        self, launches: Sequence[Launch], dependencies: Sequence[Sequence[int]] | None = None
+    ) -> SimulatedGraph:
+        return SimulatedGraph(self, launches, dependencies)
 
     def synchronize(self) -> None:
         """Nothing is ever under way."""
 
+    @contextmanager
+    def timing(self) -> Iterator[Timing]:
+        """As of a GPU, by the wall clock."""
+        result, start = Timing(), perf_counter_ns()
+        yield result
+        result.milliseconds = (perf_counter_ns() - start) * 1e-6
+
 
 class SimulatedGraph:
-    """Launches with the numbers that they had."""
+    """Launches with the numbers that they had. They run in the order in which they were made or, if
+    threads run backwards, in the one that is furthest from it among those that are allowed."""
 
-    def __init__(self, device: Simulated, launches: Sequence[Launch]) -> None:
+    def __init__(
+        self,
+        device: Simulated,
+        launches: Sequence[Launch],
+        dependencies: Sequence[Sequence[int]] | None,
+    ) -> None:
         self.device, self.launches = device, list(launches)
         self._known = [self._numbers(launch) for launch in launches]
+        self.order = list(range(len(self.launches)))
+        if dependencies is not None and device.order < 0:
+            self.order = latest_first(dependencies)
 
     def _numbers(self, launch: Launch) -> tuple[Any, ...]:
         return launch.function, launch.blocks, launch.arrays.copy(), launch.sizes.copy()
@@ -113,8 +134,8 @@ class SimulatedGraph:
     def launch(self) -> None:
         """Run them all."""
         self.device.statistics.graph_launches += 1
-        for numbers in self._known:
-            self.device._run(*numbers)
+        for k in self.order:
+            self.device._run(*self._known[k])
 
     def close(self) -> None:
         """Nothing to give back."""

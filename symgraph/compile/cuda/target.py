@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from symgraph.compile.cuda.calling import DeviceCallPath
 from symgraph.compile.cuda.device import current
+from symgraph.compile.cuda.loop import unrolls
 from symgraph.compile.cuda.plan import call_of, make_plan
-from symgraph.compile.cuda.program import DeviceCallPath, DeviceProgram
+from symgraph.compile.cuda.program import DeviceProgram
 from symgraph.compile.plan import Plan
 from symgraph.compile.target import Target
 
@@ -18,4 +20,4 @@ def _program(
     return DeviceProgram(plan, inputs, shared, slots, updates, current(), stays)
 
 
-CUDA = Target("cuda", call_of, False, make_plan, _program, DeviceCallPath)
+CUDA = Target("cuda", call_of, unrolls, make_plan, _program, DeviceCallPath)

@@ -1,10 +1,5 @@
 """Which tile of a convolution a block computes, and how it lies in shared memory.
 
-All three operations are one sum, a correlation of `images` with `filters`:
-
-    result[i, m, y, x] = sum over channels c and taps r, s of filters[m, c, r, s]
-                         * images[i, c, y * stride - pad + r * dilation, x * ...]
-
 A block takes `map_threads * maps` maps by `images * rows * segments` segments of `pixels` pixels
 in a row, a thread `maps` maps of one segment: maps * pixels sums in registers. It walks over
 channels and taps in chunks, whose filters and whose part of the images ("slab") it stages in shared
@@ -14,70 +9,17 @@ neighbours in a row share what they see, so that a row of taps costs one load of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from itertools import product
-from math import gcd, prod
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
 
+from .convolution_problem import Problem
 from .stage import ceil_div
 
 SHARED = 40 * 1024  # bytes of a block, at most
 STAGED = 24  # elements that a thread stages in a chunk: they wait in registers
 UNROLLED = 8  # taps of a row that are printed one by one
-PROCESSORS, SCHEDULERS = 132, 4  # of the device that tiles are chosen for
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Rows or columns: sizes of the result, the images and the filters, and how they move.
-
-    With `phases` z > 1 (the gradient of a stride) only pixels of the same remainder by z see the
-    same taps: each phase is a correlation of its own with stride 1, of every `skip`-th tap.
-    """
-
-    size: int
-    image: int
-    taps: int
-    stride: int
-    dilation: int
-    pad: int
-    phases: int = 1
-
-    @property
-    def skip(self) -> int:
-        """Taps from one that a phase sees to its next."""
-        return self.phases // gcd(self.phases, self.dilation)
-
-    @property
-    def move(self) -> int:
-        """Pixels of the image from one of these taps to the next."""
-        return self.dilation // gcd(self.phases, self.dilation)
-
-    @property
-    def outs(self) -> int:
-        """Lines of the result in a phase."""
-        return ceil_div(self.size, self.phases)
-
-    @property
-    def seen(self) -> int:
-        """Taps in a phase."""
-        return ceil_div(self.taps, self.skip)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """The first and, plus 1, the last line of the image that all lines of the result see."""
-        stop = (self.size - 1) * self.stride + (self.taps - 1) * self.dilation + 1 - self.pad
-        return max(0, -self.pad), max(max(0, -self.pad), min(self.image, stop))
-
-    @property
-    def bordered(self) -> bool:
-        """Whether taps fall beside the image."""
-        stop = (self.size - 1) * self.stride + (self.taps - 1) * self.dilation - self.pad
-        return self.phases > 1 or self.pad > 0 or stop >= self.image
-
-    def reach(self, lines: int, taps: int) -> int:
-        """Lines of the image that so many lines of the result see through so many taps."""
-        return (lines - 1) * self.stride + (taps - 1) * self.move + 1
+PROCESSORS = 132  # of the device that tiles are chosen for
 
 
 @dataclass(frozen=True)
@@ -91,20 +33,16 @@ class Deal:
     digits: tuple[tuple[str, int], ...]
     threads: int
 
-    @cached_property
-    def whole(self) -> int:
-        """How many digits come before the one that is split."""
-        apart = 1
-        for k, (_, base) in enumerate(self.digits):
-            apart *= base
-            if apart > self.threads:
-                return k
-        return len(self.digits)
+    whole: int = field(init=False)  # how many digits come before the one that is split
+    apart: int = field(init=False)  # threads from one value of that one to the next
 
-    @cached_property
-    def apart(self) -> int:
-        """Threads from one value of the split digit to the next."""
-        return prod(base for _, base in self.digits[: self.whole])
+    def __post_init__(self) -> None:
+        whole, apart = 0, 1
+        while whole < len(self.digits) and apart * self.digits[whole][1] <= self.threads:
+            apart *= self.digits[whole][1]
+            whole += 1
+        object.__setattr__(self, "whole", whole)
+        object.__setattr__(self, "apart", apart)
 
     @property
     def split(self) -> tuple[str, int]:
@@ -131,32 +69,10 @@ class Deal:
         """Threads that have elements."""
         return self.apart * self.together
 
-    @cached_property
+    @property
     def count(self) -> int:
         """Elements of a thread."""
         return self.turns * prod(base for _, base in self.outer)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A correlation, in elements; `None` for how many images or channels there are: the batch."""
-
-    dtype: str
-    images: int | None
-    maps: int
-    channels: int | None
-    groups: int
-    y: Axis
-    x: Axis
-    flipped: bool  # the taps lie backwards in the filters
-    turned: bool  # the result is laid down backwards
-    image_strides: tuple[int, int, int]  # group, image, channel
-    filter_strides: tuple[int, int, int]  # group, map, channel
-    result_strides: tuple[int, int, int]  # group, image, map
-
-    @property
-    def itemsize(self) -> int:
-        return 4 if self.dtype == "float32" else 8
 
 
 @dataclass(frozen=True)
@@ -203,6 +119,17 @@ class Tile:
         """Maps of a thread that come in fours, to be loaded at once."""
         return self.maps // 4 if self.problem.dtype == "float32" else 0
 
+    def lines(self, axis: str) -> int:
+        """Rows or columns of the tile."""
+        return self.rows if axis == "y" else self.segments * self.pixels
+
+    def taps(self, axis: str) -> int:
+        """Taps of a chunk, down or across."""
+        return self.taps_y if axis == "y" else self.taps_x
+
+    def whole(self, axis: str) -> bool:
+        return self.whole_rows if axis == "y" else self.whole_columns
+
     # ---- the grid
 
     def tiles(self) -> tuple[int, int, int, int, int]:
@@ -214,15 +141,32 @@ class Tile:
             ceil_div(p.y.outs, self.rows), p.y.phases * p.x.phases, p.groups,
         )  # fmt: skip
 
-    def blocks(self, images: int) -> int:
-        """Tiles of so many images."""
-        count = ceil_div(images, self.images)
-        for tiles in self.tiles():
-            count *= tiles
-        return count
+    def blocks(self, batch: int) -> int:
+        """Tiles of a whole batch."""
+        images = batch if self.problem.images is None else self.problem.images
+        return ceil_div(images, self.images) * prod(self.tiles())
 
-    def chunks(self, channels: int) -> int:
+    def chunks(self, batch: int) -> int:
+        """Chunks of a sum."""
+        channels = batch if self.problem.channels is None else self.problem.channels
         return ceil_div(channels, self.channels) * self.cuts[0] * self.cuts[1]
+
+    def parts(self, batch: int) -> int:
+        """Parts that sums are cut into so that blocks keep the device busy; 1: they are not.
+
+        Sums over a batch are always cut; 0 parts are those of no images.
+        """
+        blocks, chunks = self.blocks(batch), self.chunks(batch)
+        if self.problem.channels is not None and (3 * blocks > PROCESSORS or not chunks):
+            return 1
+        share = ceil_div(chunks, max(1, 2 * PROCESSORS // max(1, blocks)))
+        return ceil_div(chunks, max(1, share))
+
+    @property
+    def adders(self) -> int:
+        """Threads that share one sum of parts: some, where sums are few and parts are many."""
+        few = self.problem.channels is None and self.blocks(0) * self.lanes * self.sums < 1 << 16
+        return 8 if few else 1
 
     @property
     def cuts(self) -> tuple[int, int]:
@@ -383,7 +327,7 @@ class Tile:
             and p.x.size % 4 == 0
             and not any(stride % 4 for stride in p.result_strides)
         )
-        plain = self.depth == 1 and p.channels is not None and not p.turned and p.x.phases == 1
+        plain = self.depth == 1 and not p.turned and p.x.phases == 1
         return p.dtype == "float32" and aligned and plain
 
     def fits(self) -> bool:
@@ -396,157 +340,3 @@ class Tile:
     def even(self) -> bool:
         """Whether threads that share a sum have as much to do."""
         return self.by_channels or self.taps_y % self.depth == 0
-
-
-def widened(tile: Tile) -> Tile | None:
-    """`tile` with chunks as large as fit; None if there are none that its threads can share."""
-    p, depth = tile.problem, tile.depth
-    for name, most in (("taps_x", p.x.seen), ("taps_y", p.y.seen), ("channels", p.channels or 64)):
-        pieces = _pieces(most)
-        if name == "channels" and tile.taps_y % depth:
-            pieces = tuple(depth * piece for piece in _pieces(ceil_div(most, depth)))
-        wider = (replace(tile, **{name: piece}) for piece in pieces)  # type: ignore[arg-type]
-        fitting = next((w for w in wider if w.fits()), None)
-        if fitting is None:
-            return None
-        tile = fitting
-        if getattr(tile, name) < most:
-            break
-    return tile if tile.even() else None
-
-
-@cache
-def _pieces(most: int) -> tuple[int, ...]:
-    """Sizes of equal pieces of `most`, the largest first."""
-    sizes = {ceil_div(most, pieces) for pieces in range(1, min(most, 64) + 1)} | {1}
-    return tuple(sorted(sizes, reverse=True))
-
-
-@cache
-def choose(problem: Problem, batch: int) -> Tile:
-    """The tile that `cycles` thinks is best for a batch of about so many."""
-    wide = [w for w in map(widened, _candidates(problem)) if w is not None]
-    best = min(wide, key=lambda tile: cycles(tile, batch))
-    padded = (replace(best, pads=pads) for pads in product(range(0, 32, 4), repeat=2))
-    return min((w for w in padded if w.fits()), key=lambda tile: (conflicts(tile), tile.slab))
-
-
-def conflicts(tile: Tile) -> int:
-    """Turns that shared memory takes to load a window's first element, or four, for a warp.
-
-    Eight lanes load fours at once if these are on different banks, or the same ones.
-    """
-    width = 4 if tile.vectors else 1
-    lanes, turns = 32 // width, 0
-    for first in range(0, 32, lanes):
-        places = {tile.window_of(lane) // width for lane in range(first, first + lanes)}
-        banks = [place % lanes for place in places]
-        turns += max(map(banks.count, banks))
-    return turns
-
-
-def _candidates(p: Problem) -> list[Tile]:
-    """Tiles with the smallest chunks; the last fits whatever the problem is."""
-    most = 104 if p.dtype == "float32" else 32
-    tiles = []
-    for map_threads in (1, 2, 4, 5, 8, 10, 16):
-        maps = ceil_div(p.maps, map_threads * ceil_div(p.maps, map_threads * 14))
-        if map_threads > p.maps:
-            continue
-        for pixels in sorted({min(p.x.outs, n) for n in (1, 2, 4, 5, 6, 8, 12, 16)}):
-            if maps * pixels > most or (pixels > 8 and pixels != p.x.outs):
-                continue
-            for lanes, depth in product((32, 64, 128, 256, 384), (1, 2, 4, 8, 16)):
-                places = lanes // (map_threads * depth)
-                if not places:
-                    continue
-                segments = min(ceil_div(p.x.outs, pixels), places)
-                rows = min(p.y.outs, places // segments)
-                images = min(p.images or 64, places // (segments * rows))
-                rows = ceil_div(p.y.outs, ceil_div(p.y.outs, rows))
-                tiles.append(Tile(p, maps, map_threads, pixels, images, rows, segments, depth))
-    return list(dict.fromkeys([*tiles, Tile(p, 1, 1, 1, 1, 1, 1)]))
-
-
-def cycles(tile: Tile, batch: int) -> float:
-    """Cycles of the busiest processor, by counted instructions: an estimate to compare tiles by."""
-    p = tile.problem
-    images, channels = p.images or batch, batch if p.channels is None else p.channels
-    blocks, chunks = tile.blocks(images), tile.chunks(channels)
-    parts = 1
-    if p.channels is None:
-        parts = max(1, min(chunks, 2 * PROCESSORS // blocks))
-        chunks = ceil_div(chunks, parts)
-    # instructions of a thread
-    loads = tile.unrolled * (tile.quads + tile.maps - 4 * tile.quads)
-    loads += ceil_div(tile.window, 4 if tile.vectors else 1) if tile.dense else tile.pixels * 8
-    hits = _hits(p.x) if tile.whole_columns else 1.0
-    products = tile.unrolled * tile.sums * hits * (1 if p.dtype == "float32" else 2)
-    rows = tile.channels * tile.taps_y / tile.depth * (_walked(tile) if tile.whole_rows else 1)
-    issued = products + loads + 6
-    row = max(issued, SCHEDULERS * _turns(tile)) * tile.taps_x / tile.unrolled
-    chunk = rows * row + 5 * tile.staged + 30
-    fold = tile.sums * (2 + tile.depth) / tile.depth if tile.depth > 1 else 0
-    total = chunks * chunk + fold + 3 * tile.sums / tile.depth + 150
-    # blocks at a time, and warps of a scheduler
-    registers = tile.sums + min(tile.window, 32) + tile.maps + tile.staged + 32
-    resident = min(65536 // (min(registers, 255) * tile.threads), 2048 // tile.threads, 32)
-    resident = max(1, min(resident, 220 * 1024 // (tile.room * p.itemsize + 1024)))
-    warps, busiest = tile.threads // 32, ceil_div(blocks * parts, PROCESSORS)
-    turns = (
-        busiest * warps / SCHEDULERS if busiest > resident else -(-busiest * warps // SCHEDULERS)
-    )
-    together = max(1, min(busiest, resident) * warps / SCHEDULERS)
-    sectors = _sectors(tile) * busiest * warps / 2
-    added = parts * blocks * tile.sums * tile.lanes / PROCESSORS / 8
-    return turns * total / (1 - 0.45 / together) + sectors + (added if parts > 1 else 0) + 600
-
-
-def _turns(tile: Tile) -> float:
-    """Turns of shared memory that a row of taps takes a warp, if banks do not conflict much."""
-    places, maps = min(32, tile.places), min(32, tile.map_threads)
-    if tile.whole_rows:
-        places = ceil_div(32, maps)
-    else:
-        maps = ceil_div(32, places)
-    fours = ceil_div(places, 8) * 1.2
-    windows = ceil_div(tile.window, 4) * fours if tile.vectors else tile.window * 1.2
-    windows = windows if tile.dense else tile.pixels * tile.unrolled * 1.2
-    singles = tile.maps - 4 * tile.quads
-    return windows + tile.unrolled * (tile.quads * ceil_div(maps, 8) + singles)
-
-
-def _sectors(tile: Tile) -> float:
-    """Sectors of 32 bytes that a warp's stores touch: neighbours store `pixels` apart."""
-    p = tile.problem
-    if p.channels is None:
-        return tile.sums * 4
-    apart = 32 if tile.whole_rows else min(32, tile.pixels * p.itemsize)
-    if tile.stored_by_fours:
-        return tile.sums / 4 * max(16, min(32, apart))
-    return tile.sums / tile.depth * apart
-
-
-def _hits(axis: Axis) -> float:
-    """The share of taps that fall on the image."""
-    hits = sum(
-        0 <= k * axis.stride - axis.pad + r * axis.dilation < axis.image
-        for k in range(axis.size) for r in range(axis.taps)
-    )  # fmt: skip
-    return hits / max(1, axis.size * axis.taps)
-
-
-def _walked(tile: Tile) -> float:
-    """The share of rows of taps that the warps of a tile walk: lanes pass them over together."""
-    y, each = tile.problem.y, tile.map_threads * tile.images * tile.segments
-    walked = 0
-    for warp in range(0, tile.threads, 32):
-        lines = {lane % tile.lanes // each for lane in (warp, warp + 31)}
-        if warp % tile.lanes + 32 > tile.lanes:
-            lines = {0, tile.rows - 1}
-        for r in range(y.taps):
-            walked += any(
-                0 <= line * y.stride + r * y.dilation - y.pad < y.image
-                for line in range(min(lines), max(lines) + 1)
-            )
-    return walked / max(1, tile.threads // 32 * y.taps)

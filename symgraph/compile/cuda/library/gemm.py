@@ -28,9 +28,12 @@ import numpy as np
 
 from .gemm_sources import (
     ADD,
+    DENSE,
+    FOURS,
     KEEP,
     KEEP_FOURS,
     LAST,
+    LOOP,
     MEET,
     MULTIPLY,
     PART,
@@ -51,7 +54,7 @@ SHORTEST = 64  # terms of a part of a sum, at least
 PARTS = 64  # of a sum, at most
 UNROLLED = 128  # multiply-adds that LLVM writes out for a loop
 START = 64  # what beginning and ending a block costs, in steps of its sums
-SECOND = 500_000  # what a second kernel costs, in multiply-adds of one processor (2 us)
+SECOND = 750_000  # what a second kernel costs, in multiply-adds of one processor (3 us)
 ADDED = 0.5  # what a partial sum costs there
 
 
@@ -70,14 +73,15 @@ class Tiling:
     wide: int
     groups: int
     depth: int
-    resident: int = 4
+    resident: int
     rate: float = 1.0
 
 
 LARGE = Tiling(128, 128, 8, 8, 1, 8, 2)
-MIDDLE = Tiling(64, 64, 8, 4, 2, 16, 2, 0.8)
-SMALL = Tiling(32, 32, 4, 4, 4, 32, 4, 0.6)
-TILINGS = {"float32": (LARGE, MIDDLE, SMALL), "float64": (MIDDLE, SMALL)}
+MIDDLE = Tiling(64, 64, 8, 4, 2, 16, 2, 0.75)
+TALL = Tiling(64, 32, 8, 4, 4, 32, 2, 0.75)
+SMALL = Tiling(32, 32, 4, 4, 4, 32, 3, 0.5)
+TILINGS = {"float32": (LARGE, MIDDLE, TALL, SMALL), "float64": (MIDDLE, SMALL)}
 """Of products that are not thin, of other dtypes SMALL: what has room in registers."""
 
 
@@ -112,13 +116,13 @@ def choose(m: int, n: int, k: int, batch: int = 1, dtype: str = "float32") -> Cu
     4096    4096   4096     1      128 x 128  1      1024    large
     500     500    500000   1      128 x 128  33     528     a long sum
     1024    1024   1024     1      64 x 64    1      256     too few tiles of 128
-    500     500    800      1      32 x 32    1      256     LeNet, forward
-    800     500    500      1      32 x 32    1      400     LeNet, a weight's gradient
-    100     500    800      1      32 x 32    4      256     the same, of 100 images
-    20      500    800      1      32 x 32    7      112     of 20 images
-    64      64     64       100    32 x 32    1      400     batched
+    500     500    800      1      64 x 32    1      128     LeNet, forward
+    800     500    500      1      64 x 32    1      208     LeNet, a weight's gradient
+    100     500    800      1      64 x 32    7      224     forward, 100 images
+    20      500    800      1      32 x 32    7      112     forward, 20 images
+    64      64     64       100    64 x 32    1      200     batched
     50000   10     784      1      32 x 16    1      1563    a classifier, all images
-    500     10     500      1      32 x 4     1      48      the same, of 500
+    500     10     500      1      32 x 4     1      48      a classifier, 500 images
     4096    1      4096     1      32 x 1     3      384     matrix by vector
     1       4096   4096     1      32 x 1     3      384     vector by matrix
     1       1      70000    1      1 x 1      17     17      dot product
@@ -220,7 +224,7 @@ def _source(kind: _Kind, tiling: Tiling, swapped: bool) -> str:
         "resident": tiling.resident // 2 if itemsize > 4 else tiling.resident,
         "high_unit": high_unit, "wide_unit": wide_unit,
         "high_hop": team // teams_across * high_unit, "wide_hop": teams_across * wide_unit,
-        "fours": fours, "a_pitch": a_pitch, "b_pitch": b_pitch, "b_place": tiling.depth * a_pitch,
+        "a_pitch": a_pitch, "b_pitch": b_pitch, "b_place": tiling.depth * a_pitch,
     }  # fmt: skip
     operands = [
         {**names, **_copying(x, tile, tiling.depth)}
@@ -242,13 +246,25 @@ def _source(kind: _Kind, tiling: Tiling, swapped: bool) -> str:
     multiply = MULTIPLY.format(part=part, once=once, first=0 if once == deep else "s", **names)
     if once < deep:
         multiply = f"            for s in range(0, {deep}, {once}):\n" + indent(multiply, "    ")
+
+    def loop(count: str, read: str, keep: str) -> str:
+        last = "".join(LAST.format(count=operand[count], **operand) for operand in operands)
+        return LOOP.format(last=last, read=both(read), multiply=multiply, keep=both(keep), **names)
+
+    one_by_one = loop("ones", READ, KEEP)
+    dense, loops = "    fours = a_by_i = b_by_i = False\n", one_by_one
+    if fours:
+        by_fours = loop("held_fours", READ_FOURS, KEEP_FOURS)
+        dense = both(DENSE) + FOURS
+        loops = "".join(
+            f"    {case}:\n" + indent(text, "    ")
+            for case, text in (("if fours", by_fours), ("else", one_by_one))
+        )
     return PRODUCT.format(
         sizes="\n".join(lines),
+        dense=dense,
         setup=both(SETUP),
-        last=both(LAST),
-        read=both(READ_FOURS if fours else READ),
-        multiply=multiply,
-        keep=both(KEEP_FOURS if fours else KEEP),
+        loops=loops,
         meet=MEET.format(**names) if tiling.groups > 1 else "",
         write=((WRITE_FOURS if fours and wide_unit == 4 else "") + WRITE).format(**names),
         **names,
@@ -266,13 +282,13 @@ def _copying(x: str, tile: int, depth: int) -> dict[str, object]:
     area, ones = lanes * tile, ceil_div(tile * depth, THREADS)
     quads = ceil_div(tile * depth, 4 * THREADS)
     return {
-        "x": x, "name": x.upper(), "tile": tile, "pitch": _pitch(tile), "lanes": lanes,
+        "x": x, "tile": tile, "pitch": _pitch(tile), "lanes": lanes,
         "extent": "m" if x == "a" else "n", "first": "r0" if x == "a" else "c0", "place": 0,
         "slot": 0 if x == "a" else 1,
         "whole": tile % 4 == 0, "quads": max(1, tile // 4), "area": area,
         "width": min(depth, THREADS), "down": THREADS // depth,
         "along": THREADS if depth > THREADS else 0, "reach": 4 * lanes,
-        "ones": ones, "held": max(ones, 4 * quads),
+        "ones": ones, "held_fours": quads, "held": max(ones, 4 * quads),
         "some_four": _guard(tile * depth // 4), "some_one": _guard(tile * depth),
     }  # fmt: skip
 

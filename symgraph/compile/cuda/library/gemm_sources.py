@@ -27,7 +27,7 @@ def kernel(arrays, sizes):  # {threads} threads, {resident} blocks
     k0 = min(part * share, k)
     left = min(share, k - k0)
     steps = int32((left + {depth} - 1) // {depth})
-{setup}    group, u = t // {team}, t % {team}
+{dense}{setup}    group, u = t // {team}, t % {team}
     y, x = u // {teams_across} * {high_unit}, u % {teams_across} * {wide_unit}
     a_from, b_from = group * {a_pitch} + y, {b_place} + group * {b_pitch} + x
     sums, a_part, b_part = (
@@ -36,36 +36,48 @@ def kernel(arrays, sizes):  # {threads} threads, {resident} blocks
     for e in range({high} * {wide}):
         sums[e] = {dtype}(0)
     turn = 0
-    kept = shared("kept", int64, 7)  # what would take registers that the sums need
+    kept = shared("kept", int64, 8)  # what would take registers that the sums need
     if t == 0:
         kept[0], kept[1] = a_hopped, b_hopped
         kept[2], kept[3] = {depth} * a_inner, {depth} * b_inner
         kept[4], kept[5], kept[6] = r0, c0, (part * batch + matrix) * m * n
+        kept[7] = left
     barrier()
-    for step in range(int32(steps + 1)):  # read what the next step needs while this one is computed
-        if step < steps:
-            if step == steps - 1:
-{last}{read}        if step > 0:
-{multiply}        if step < steps:
-{keep}        turn = {half} - turn
-        a, b = a + kept[2], b + kept[3]
-        barrier()
-{meet}    r0, c0 = kept[4] + y, kept[5] + x
+{loops}{meet}    r0, c0 = kept[4] + y, kept[5] + x
     c = c + kept[6] + r0 * c_row + c0 * c_column
     rows, columns = m - r0, n - c0
     if group > 0:
         rows = 0
 {write}"""
 
-SETUP = """\
-    # A tile of {name} is copied by fours along the axis that lies dense, where all lies on
-    # multiples of 16 bytes; else one by one, along the axis of the smaller stride.
-    {x}_even = {fours} and ({x}_batch & 3) == 0 and (address({x}) & 15) == 0
+# What the next step needs is read while this one is computed.
+LOOP = """\
+    for step in range(int32(steps + 1)):
+        if step < steps:
+            if step == steps - 1:
+                reach = int32(kept[7] - step * {depth})
+{last}{read}        if step > 0:
+{multiply}        if step < steps:
+{keep}        turn = {half} - turn
+        a, b = a + kept[2], b + kept[3]
+        barrier()
+"""
+
+DENSE = """\
+    {x}_even = ({x}_batch & 3) == 0 and (address({x}) & 15) == 0
     {x}_by_i = {x}_even and {whole} and {x}_outer == 1 and (({x}_inner | {extent}) & 3) == 0
     {x}_by_p = {x}_even and {x}_inner == 1 and (({x}_outer | k) & 3) == 0
-    if {x}_by_i:
+"""
+FOURS = """\
+    # Tiles are copied by fours along the axes that lie dense, where all lies on multiples of 16
+    # bytes; else one by one, along the axes of the smaller strides.
+    fours = (a_by_i or a_by_p) and (b_by_i or b_by_p)
+"""
+
+SETUP = """\
+    if fours and {x}_by_i:
         {x}_i, {x}_p, {x}_di, {x}_dp = t % {quads} * 4, t // {quads}, 0, {threads} // {quads}
-    elif {x}_by_p:
+    elif fours:
         {x}_i, {x}_p = t // {lanes} % {tile}, t % {lanes} * 4 + t // {area} * {reach}
         {x}_di, {x}_dp = 0, {threads} // {area} * {reach}
     elif abs({x}_outer) < abs({x}_inner):
@@ -105,25 +117,19 @@ PART = """\
 
 LAST = """\
                 some = int32(0)
-                for e in range({held}):
-                    if e < {x}_many and {x}_p + e * {x}_dp < left - step * {depth}:
+                for e in range({count}):
+                    if e < {x}_many and int32({x}_p + e * {x}_dp) < reach:
                         some = int32(some + 1)
                 {x}_many = some
 """
 
 READ_FOURS = """\
-            if {x}_by_i or {x}_by_p:
-                for q in range({held} // 4):
-                    v0 = v1 = v2 = v3 = float32(0)
-                    if q < {x}_many:
-                        v0, v1, v2, v3 = load4({x}, q * kept[{slot}])
-                    {x}_held[4 * q], {x}_held[4 * q + 1] = v0, v1
-                    {x}_held[4 * q + 2], {x}_held[4 * q + 3] = v2, v3
-            else:
-                for e in range({ones}):
-                    {x}_held[e] = float32(0)
-                    if e < {x}_many:
-                        {x}_held[e] = {x}[e * kept[{slot}]]
+            for q in range({held_fours}):
+                v0 = v1 = v2 = v3 = float32(0)
+                if q < {x}_many:
+                    v0, v1, v2, v3 = load4({x}, q * kept[{slot}])
+                {x}_held[4 * q], {x}_held[4 * q + 1] = v0, v1
+                {x}_held[4 * q + 2], {x}_held[4 * q + 3] = v2, v3
 """
 READ = """\
             for e in range({ones}):
@@ -134,20 +140,17 @@ READ = """\
 
 KEEP_FOURS = """\
             if {x}_by_i:
-                for q in range({held} // 4):
+                for q in range({held_fours}):
                     if {some_four}:
                         store4(
                             tile, turn + {x}_at + q * {x}_hop, {x}_held[4 * q],
                             {x}_held[4 * q + 1], {x}_held[4 * q + 2], {x}_held[4 * q + 3],
                         )
-            elif {x}_by_p:
-                for q in range({held} // 4):
+            else:
+                for q in range({held_fours}):
                     if {some_four}:
                         for e in range(4):
                             tile[turn + {x}_at + q * {x}_hop + e * {pitch}] = {x}_held[4 * q + e]
-            elif {some_one}:
-                for e in range({ones}):
-                    tile[turn + {x}_at + e * {x}_hop] = {x}_held[e]
 """
 KEEP = """\
             if {some_one}:
