@@ -12,7 +12,7 @@ import symgraph
 from symgraph import config, draw, function, shared
 from symgraph import tensor as T
 from symgraph.compile.cuda.device import Device
-from symgraph.draw.graphs import kernel_picture
+from symgraph.draw.kernels import kernel_picture
 from symgraph.draw.picture import LIBRARY, PYTHON, Box, Picture
 from symgraph.printing import debugprint
 from symgraph.subject import subject_of

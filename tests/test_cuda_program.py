@@ -111,7 +111,9 @@ def test_a_step_whose_cost_is_fetched(device: Device) -> None:
     model.step(0)
     model.step(1)
     with traffic(device, graph_launches=1, downloads=1, downloaded_bytes=64 + 8):
-        model.step(1)
+        cost = model.step(1)
+    where = make(np.array(1))
+    assert model.step(where) < cost  # an index that is on the device is fetched
 
 
 def test_a_step_gives_what_the_cpu_gives(device: Device) -> None:
@@ -219,7 +221,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "an argument": lambda a, b, c: [(a, V), (b, V * 2), (c, a)],
     "another shape": lambda a, b, c: [(a, T.concatenate([b, c])), (b, a[1:]), (c, c * 2)],
     "a constant": lambda a, b, c: [(a, T.zeros(3)), (b, T.ones_like(a))],
-    "an element": lambda a, b, c: [(a, T.set_subtensor(a[1], b[2])), (b, T.inc_subtensor(b[1:], 1))],
+    "an element": lambda a, b, c: [(a, T.set_subtensor(a[1], b[2])),
+                                   (b, T.inc_subtensor(b[1:], 1))],
     "a number": lambda a, b, c: [(a, a * V.sum()), (b, b - a[0])],
     "a product": lambda a, b, c: [(a, T.dot(T.outer(a, b), a)), (b, T.dot(T.outer(a, b), b))],
     "itself": lambda a, b, c: [(a, a), (b, b * 1)],
@@ -288,6 +291,18 @@ def test_a_shared_target_decides_where_functions_run(device: Device) -> None:
     g = function([], w * 2)
     assert isinstance(g._compiled.program, DeviceProgram)
     same(g(), np.array([0.0, 2, 4, 2, 4, 10, 6]))
+
+
+def test_set_value_copies_from_the_device(device: Device) -> None:
+    a, b = shared(np.arange(3.0)), shared(np.zeros(3))
+    f = cuda([], [], updates=[(a, a + 1), (b, b * 2)])
+    f()
+    for borrow in (False, True):
+        b.set_value(raw(a), borrow=borrow)
+        assert raw(b) is not raw(a)
+        value = a.get_value()
+        f()
+        same([a.get_value(), b.get_value()], [value + 1, value * 2])
 
 
 def test_states_of_inputs(device: Device) -> None:
@@ -626,6 +641,10 @@ def test_numpy_computes_with_it(one: Device) -> None:
         lambda a: np.dot(a, a.flat[:3]),
     ):  # fmt: skip
         same(compute(there), np.asarray(compute(here)))
+    double = np.empty((2, 3))
+    same(np.multiply(there, 2, out=double), here * 2)
+    with pytest.raises(TypeError, match=r"a DeviceArray as `out`[\s\S]*cure: +a = a \+ 1"):
+        there += 1
     with pytest.raises(ValueError, match="memory in common"):
         np.array(there, copy=False)
     assert repr(there) == f"DeviceArray({here!r})"

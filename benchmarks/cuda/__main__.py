@@ -49,7 +49,12 @@ def options() -> argparse.ArgumentParser:
     add("--only", metavar="WORDS", help="subjects with one of these words in their name")
     add("--peers", metavar="NAMES", help=f"of {', '.join(CONTENDERS[1:])}; with commas")
     add("--python", default="", metavar="FILE", help="the interpreter that has torch and jax")
-    add("--json", type=Path, default=FILE, metavar="FILE", help="where figures go: %(default)s")
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="where figures go; default: benchmarks/cuda.json, if all is measured",
+    )
     add("--docs", type=Path, metavar="FOLDER", help="also write the page benchmarks.md here")
     add("--sanitize", action="store_true", help="run the checks in compute-sanitizer instead")
     add("--estimate", action="store_true", help="without a GPU: registers, work and time on paper")
@@ -115,8 +120,10 @@ def load(file: Path) -> dict[str, Any]:
     return found
 
 
-def save(file: Path, found: dict[str, Any]) -> None:
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+def save(file: Path | None, found: dict[str, Any]) -> None:
+    """Write a file of figures; without one they are only printed."""
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def write_page(folder: Path, found: dict[str, Any]) -> None:
@@ -132,7 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = options()
     args = parser.parse_args(arguments)
-    found = load(args.json)
+    file = args.json or (None if args.only or args.peers is not None else FILE)
+    found = load(file or FILE)
     subjects = selected(args.only)
     if not subjects:
         parser.error(f"no subject matches --only {args.only}")
@@ -145,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.cuda.estimate import estimate
 
         found["estimate"] = estimate()
-        save(args.json, found)
+        save(file, found)
         sys.stdout.write(report.paper(found["estimate"]) + "\n")
     else:
         try:
@@ -154,11 +162,11 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"{error.found}: {error.cure}; or see --estimate\n")
             return 1
         if args.sanitize:
-            return _sanitize(args.json, found, [s for s in subjects if s.how == "check"])
+            return _sanitize(file, found, [s for s in subjects if s.how == "check"])
 
         def keep(results: Row) -> None:
             found["run"] = results
-            save(args.json, found)
+            save(file, found)
 
         sys.stdout.write(f"{device['name']}, {device['arch']}\n")
         keep(measured(device, subjects, contenders, Effort(), args.python, keep))
@@ -170,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _sanitize(file: Path, found: dict[str, Any], subjects: list[Subject]) -> int:
+def _sanitize(file: Path | None, found: dict[str, Any], subjects: list[Subject]) -> int:
     said = sanitize(SANITIZED, subjects)
     for name, text in said.items():
         sys.stdout.write(f"{name}: {text}\n")

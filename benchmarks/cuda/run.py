@@ -24,8 +24,8 @@ from benchmarks.cuda.subjects import Row, Subject
 
 PATIENCE = 100.0
 """Seconds that a child may take to start, or for one subject: compilers included."""
-BUDGET = 520.0
-"""Seconds after which no other subject is begun."""
+BUDGET, GRACE = 490.0, 20.0
+"""Seconds after which no other subject is begun, and seconds that one may take beyond."""
 
 Found = Callable[[str, str, Row], None]
 """Is told of (contender, subject, what was found)."""
@@ -59,7 +59,7 @@ def ask(
     while left and time.monotonic() < deadline:
         has_started = False
         try:
-            for name, answer in _answers(start, left, effort, variables, patience):
+            for name, answer in _answers(start, left, effort, variables, patience, deadline):
                 if name != "start":
                     left.pop(0)
                 found(contender, name, answer)
@@ -79,7 +79,7 @@ def ask(
 
 def _answers(
     start: Sequence[str], subjects: Sequence[Subject], effort: Effort, variables: dict[str, str],
-    patience: float,
+    patience: float, deadline: float,
 ) -> Iterator[tuple[str, Row]]:  # fmt: skip
     """What a child says of "start" and of each subject, as it comes; Ended if it stops before."""
     with tempfile.TemporaryFile("w+") as log:
@@ -104,10 +104,11 @@ def _answers(
                 pipe_in.close()
             open_ = 1 + len(subjects)
             while open_:
+                wait = min(patience, max(deadline + GRACE - time.monotonic(), 1.0))
                 try:
-                    line = said.get(timeout=patience)
+                    line = said.get(timeout=wait)
                 except queue.Empty:
-                    raise Ended(f"took more than {patience:.0f} s") from None
+                    raise Ended(f"took more than {wait:.0f} s") from None
                 if not line:
                     status = process.wait()
                     log.seek(0)
@@ -129,21 +130,18 @@ def run(
     subjects: Sequence[Subject], contenders: Sequence[str], effort: Effort, found: Found,
     python: str = "", budget: float = BUDGET, starts: Callable[..., list[str]] = command,
 ) -> None:  # fmt: skip
-    """Measure it all, contender by contender; symgraph's checks and first calls come first."""
+    """Measure it all, contender by contender, symgraph's first calls after the rest of its own."""
     deadline = time.monotonic() + budget
-    fresh = [s for s in subjects if s.how.startswith("first")]
-    rest = [s for s in subjects if s not in fresh]
     for contender in contenders:
-        mine = [s for s in rest if contender in s.contenders]
-        if mine:
-            ask(starts(contender, python), mine, effort, found, contender, deadline, environment())
-    cache = Path(tempfile.mkdtemp(prefix="symgraph-cuda-"))
-    try:
-        for subject in fresh:  # each in a process of its own; the first fills the cache
-            ask(starts("symgraph", python), [subject], effort, found, "symgraph", deadline,
-                environment(cache))  # fmt: skip
-    finally:
-        shutil.rmtree(cache, ignore_errors=True)
+        mine = [s for s in subjects if contender in s.contenders]
+        start = starts(contender, python)
+        fresh = [s for s in mine if s.how.startswith("first")]
+        if rest := [s for s in mine if s not in fresh]:
+            ask(start, rest, effort, found, contender, deadline, environment())
+        with tempfile.TemporaryDirectory(prefix="symgraph-cuda-") as cache:
+            for subject in fresh:  # each in a process of its own; the first fills the cache
+                variables = environment(Path(cache))
+                ask(start, [subject], effort, found, contender, deadline, variables)
 
 
 def sanitize(tools: Sequence[str], subjects: Sequence[Subject]) -> dict[str, Any]:

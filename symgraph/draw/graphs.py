@@ -5,20 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from symgraph.draw import labels
+from symgraph.draw.kernels import kernel_picture
 from symgraph.draw.picture import (
     BRANCHES,
-    FUSED,
-    INPUT,
-    LIBRARY,
+    MAX_NODES,
     NOTE,
     OUTPUT,
     PLAIN,
-    PYTHON,
-    SHARED,
     UNUSED,
-    VIEW,
     Arrow,
     Box,
     Cluster,
@@ -27,11 +23,9 @@ from symgraph.draw.picture import (
 )  # fmt: skip
 from symgraph.draw.sizes import KnownSizes
 from symgraph.graph import Apply, Constant, Variable, toposort
-from symgraph.ops.structure import Shape, ShapeI
 from symgraph.sharedvalue import SharedVariable
 from symgraph.subject import Placement, Subject, op_name, subject_of
 
-MAX_NODES = 300  # more are unreadable, and slow to lay out
 COPY_FROM = 30  # from this many on, what many ops read has a box by each of them
 
 
@@ -112,10 +106,12 @@ class _Builder:
         for number, kernel in enumerate(graph.kernels):
             members = [n for n in kernel.nodes if n in drawn]
             if len(members) > 1:
-                self.picture.clusters[f"k{number}"] = Cluster(kernel.name, _about(kernel))
+                self.picture.clusters[f"k{number}"] = Cluster(kernel.name, labels.about(kernel))
             alone = len(members) == 1
             for node in members:
-                kernels_of.setdefault(node, []).append(_called(kernel) if alone else f"k{number}")
+                kernels_of.setdefault(node, []).append(
+                    labels.called(kernel) if alone else f"k{number}"
+                )
         position = {node: i for i, node in enumerate(graph.order)}
         for node in shown:
             self._node(node, position.get(node, 0), kernels_of.get(node, []))
@@ -129,7 +125,7 @@ class _Builder:
         for shared, value in graph.updates.items():
             target = self._leaf(shared, "update" if shared in self.holders else "")
             base, views = self._resolve(value)
-            text = "\n".join(("update", *views, *_copies(self.placed, base, None)))
+            text = "\n".join(("update", *views, *labels.copies(self.placed, base, None)))
             self._arrow(base, target, text, "the shared variable's next value", update=True)
 
     # -- folding ----------------------------------------------------------------------------------
@@ -169,7 +165,9 @@ class _Builder:
                 continue
             label = f"{i}: " if len(node.inputs) > 1 else ""
             text = label + self.sizes.text(variable)
-            arrows.append((base, "\n".join((*views, text, *_copies(self.placed, base, node)))))
+            arrows.append(
+                (base, "\n".join((*views, text, *labels.copies(self.placed, base, node))))
+            )
         in_cluster = bool(kernels) and kernels[-1] in self.picture.clusters
         if node in self.placed.host:
             notes.append("[host]")
@@ -184,7 +182,7 @@ class _Builder:
         self.picture.boxes[key] = Box(
             label,
             "ellipse",
-            _kind_color(node, self.graph.placement),
+            labels.kind_color(node, self.graph.placement),
             (*parameters, *notes),
             self._node_tooltip(node),
             kernels[-1] if in_cluster else None,
@@ -235,8 +233,8 @@ class _Builder:
         """The box of a variable that no drawn node computes; its own for each reader, if many."""
         held = self.holders.get(variable)
         if held is None:
-            fill, role = _leaf_color(variable)
-            place = _place(self.placed, variable)
+            fill, role = labels.leaf_color(variable)
+            place = labels.place(self.placed, variable)
             held = self._variable(variable, fill, role, place=place)
             self.copies[variable, reader] = held
             self.holders[variable] = held
@@ -255,10 +253,10 @@ class _Builder:
     def _output(self, variable: Variable, number: int) -> None:
         several = len(self.graph.outputs) - len(self.graph.unseen) > 1
         name = variable.name or (f"output {number}" if several else "output")
-        place = _result_place(self.graph.placement, number)
+        place = labels.result_place(self.graph.placement, number)
         key = self._variable(variable, OUTPUT, "output", name, place)
         base, views = self._resolve(variable)
-        copies = _copies(self.placed, base, None)
+        copies = labels.copies(self.placed, base, None)
         self._arrow(base, key, "\n".join((*views, *copies)), str(variable.type))
 
     # -- arrows -----------------------------------------------------------------------------------
@@ -282,137 +280,6 @@ class _Builder:
         if len(node.outputs) > 1:
             label = f"output {variable.index}" + (f", {label}" if label else "")
         self.picture.arrows.append(Arrow(key, target, label, tooltip, update))
-
-
-def _leaf_color(variable: Variable) -> tuple[str, str]:
-    if isinstance(variable, Constant):
-        return PLAIN, "constant"
-    if isinstance(variable, SharedVariable):
-        return SHARED, "shared variable"
-    return (INPUT, "input") if variable.owner is None else (NOTE, "not drawn:")
-
-
-def _kind_color(node: Apply, placement: Placement | None) -> str:
-    op = node.op
-    if placement is not None and node in placement.host:
-        return PYTHON
-    if op.view_of is not None:
-        return VIEW
-    if op.lowering is not None or (placement is not None and op.device_lowering is not None):
-        return LIBRARY
-    is_printed = op.compute is not None or op.assemble is not None or placement is not None
-    return FUSED if is_printed else PYTHON
-
-
-def _copies(placed: Placement, base: Variable, reader: Apply | None) -> list[str]:
-    """What crosses between device and host when `reader` (None: a kernel, a result) reads `base`.
-    Arguments and constants are on the host anyway, and sizes are."""
-    if reader is not None and isinstance(reader.op, (Shape, ShapeI)):
-        return []
-    crossed = ["copy to device"] if base.owner in placed.host else []
-    is_made_there = base.owner is not None or base in placed.shared
-    return [*crossed, "copy to host"] if reader in placed.host and is_made_there else crossed
-
-
-def _place(placed: Placement, leaf: Variable) -> str:
-    """What a leaf's box says of where it is."""
-    if leaf in placed.shared:
-        return "on the device"
-    return "copied to the device" if leaf in placed.fed else ""
-
-
-def _result_place(placement: Placement | None, number: int) -> str:
-    """What the box of an output says of where it is."""
-    if placement is None:
-        return ""
-    return "on the device" if number in placement.stays else "copied to the host"
-
-
-def _called(kernel: Any) -> str:
-    """A kernel's name, and the library's for it."""
-    library = getattr(kernel, "library", "")
-    return f"{kernel.name}: {library}" if library else str(kernel.name)
-
-
-def _about(kernel: Any) -> str:
-    names = ", ".join(op_name(n.op) for n in kernel.nodes[:12])
-    more = ", …" if len(kernel.nodes) > 12 else ""
-    doc = (getattr(kernel, "doc", "") or "").strip()
-    return "\n".join(t for t in (kernel.name, doc, f"{len(kernel.nodes)} ops: {names}{more}") if t)
-
-
-def kernel_picture(graph: Subject, max_nodes: int = MAX_NODES) -> Picture:
-    """A compiled function with one box a kernel; nodes of no kernel stand for themselves."""
-    picture, sizes = Picture(graph.name), KnownSizes(())
-    placed = graph.placement or Placement()
-    group_of: dict[Apply, int] = {}
-    groups: list[tuple[str, str, int, str]] = []  # label, tooltip, number of ops, color
-    for kernel in graph.kernels:
-        group_of.update(dict.fromkeys(kernel.nodes, len(groups)))
-        is_library = any(_kind_color(n, graph.placement) == LIBRARY for n in kernel.nodes)
-        fill = LIBRARY if is_library else FUSED
-        groups.append((_called(kernel), _about(kernel), len(kernel.nodes), fill))
-    for node in graph.order:
-        if node not in group_of:
-            group_of[node] = len(groups)
-            color = _kind_color(node, graph.placement)
-            label = op_name(node.op) + " [host]" * (node in placed.host)
-            groups.append((label, str(node.op), 1, color))
-    last: dict[int, None] = {}  # groups by when their last node runs, the latest first
-    for node in reversed(graph.order):
-        last.setdefault(group_of[node])
-    kept = set(list(last)[:max_nodes])
-    for group in kept:
-        label, tooltip, count, fill = groups[group]
-        notes = (f"{count} ops",) if count > 1 else ()
-        picture.boxes[f"g{group}"] = Box(cut(label, 70), "box", fill, notes, tooltip)
-    if len(kept) < len(last):
-        text = f"{len(last) - len(kept):,} more kernels are not drawn"
-        picture.boxes["omitted"] = Box(text, "note", NOTE, ("debugprint shows all nodes",))
-
-    leaves: dict[Variable, str] = {}
-    seen: set[tuple[str, str]] = set()
-
-    def leaf(variable: Variable) -> str:
-        if variable not in leaves:
-            key = leaves[variable] = f"v{len(leaves)}"
-            fill, _ = _leaf_color(variable)
-            name, place = cut(str(variable), 70), _place(placed, variable)
-            texts = (sizes.text(variable), place)
-            picture.boxes[key] = Box(name, "box", fill, tuple(filter(None, texts)))
-        return leaves[variable]
-
-    def arrow(
-        variable: Variable, target: str, reader: Apply | None = None, update: bool = False
-    ) -> None:
-        node = variable.owner
-        if node is not None:
-            source = f"g{group_of[node]}"
-            source = source if source in picture.boxes else "omitted"
-        elif isinstance(variable, Constant):
-            return
-        else:
-            source = leaf(variable)
-        if source != target and (source, target) not in seen:
-            seen.add((source, target))
-            text = "update" if update else sizes.text(variable)
-            label = "\n".join([text, *_copies(placed, variable, reader)])
-            picture.arrows.append(Arrow(source, target, label, str(variable), update))
-
-    for node in graph.order:
-        if group_of[node] in kept:
-            for variable in node.inputs:
-                arrow(variable, f"g{group_of[node]}", node)
-    for number, variable in enumerate(graph.outputs):
-        if number in graph.unseen:
-            continue
-        place = _result_place(graph.placement, number)
-        name, texts = variable.name or f"output {number}", (sizes.text(variable), place)
-        picture.boxes[f"o{number}"] = Box(name, "box", OUTPUT, tuple(filter(None, texts)))
-        arrow(variable, f"o{number}")
-    for shared, value in graph.updates.items():
-        arrow(value, leaf(shared), update=True)
-    return picture
 
 
 # ---- conditions and inner graphs -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from symgraph.compile.cuda.device import Device
+from symgraph.errors import explain
 
 
 class Doubt(Protocol):
@@ -103,6 +104,12 @@ class DeviceArray(NDArrayOperatorsMixin):
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(x, DeviceArray) for x in kwargs.get("out", ())):
+            raise TypeError(
+                explain(ufunc.__name__, "the result cannot be written to an array on the device",
+                        got="a DeviceArray as `out`, as in `a += 1`",
+                        cure="a = a + 1, which gives an array of the host")
+            )  # fmt: skip
         plain = [x.on_host() if isinstance(x, DeviceArray) else x for x in inputs]
         return getattr(ufunc, method)(*plain, **kwargs)
 

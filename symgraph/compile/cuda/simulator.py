@@ -116,6 +116,7 @@ class Block:
         self.memory, self.index, self.threads = memory, index, threads
         self.thread = 0
         self.shared: dict[Any, Pointer] = {}
+        self.waiting: set[int] = set()  # threads at a barrier
 
     def pointer(self, arrays: Sequence[int], k: int, dtype: interpreted.DType) -> Pointer:
         found = self.memory.find(int(arrays[k]))
@@ -150,7 +151,7 @@ class Block:
 
     def _answer(self, stops: dict[int, Any], running: dict[int, Thread]) -> dict[int, Any]:
         """What each thread that goes on is told."""
-        self.waiting = getattr(self, "waiting", set()) | {p for p, s in stops.items() if s is None}
+        self.waiting |= {p for p, s in stops.items() if s is None}
         asked = {place: stop for place, stop in stops.items() if stop is not None}
         if asked:
             return self._shuffled(asked)
