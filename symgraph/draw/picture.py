@@ -13,8 +13,9 @@ from typing import Any
 INPUT, OUTPUT, SHARED, UNUSED = "#a8e6a1", "#a9c8ff", "#9eeaf0", "#d0d0d0"
 PLAIN, NOTE = "#ffffff", "#fff3bf"
 LIBRARY, FUSED, VIEW, PYTHON = "#ffd59e", "#ffe3ea", "#f1f1f1", "#e5ccff"
-MAX_NODES = 300  # more are unreadable, and slow to lay out
 BRANCHES = {"then": "#2f9e44", "else": "#e03131", "both": "#f08c00"}
+
+MAX_NODES = 300  # more are unreadable, and slow to lay out
 
 
 @dataclass(frozen=True)

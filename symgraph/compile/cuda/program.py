@@ -267,8 +267,8 @@ class DeviceProgram(Program):
         if not self.mail.is_checked:
             doubts.add(self.mail)
         if doubts:
-            changed = [t.container.value for t, _ in self.update_slots]  # type: ignore[attr-defined]
-            for array in changed + results:
+            old = {slot: self.values[self.place[target]] for target, slot in self.update_slots}
+            for array in [*{**old, **self.held}.values(), *results]:
                 if isinstance(array, DeviceArray):
                     array.doubts |= doubts
         return results
