@@ -49,7 +49,7 @@ class Job:
     """
 
     def __init__(self, options: Options, dataset: Dataset, display: Display | None = None) -> None:
-        device.gpu()
+        self.gpu = device.gpu()
         self.options, self.dataset = options, limited(dataset, options.limit)
         self.display = display or Display()
         self.described = runs.describe_data(self.dataset)
@@ -92,6 +92,8 @@ class Job:
         display, options = self.display, self.options
         display.header(self.model, self.dataset, options)
         display.line(f"run    {folder}{self._begun()}")
+        if self.gpu is not None:
+            display.line(f"gpu    {self.gpu}")
         if not self.is_fitted:
             count = len(self.dataset.train.labels)
             with display.pause(f"fitting {self.preprocessing} to {count:,} images", "fitted"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from symgraph.compile.cuda import codegen, library, simulator
+from symgraph.compile.cuda import library, signature, simulator
 from tests import cuda_assembly
 
 
@@ -79,7 +79,7 @@ def check_resources(source: str, arch: str, registers: int = 255) -> cuda_assemb
         pytest.skip("nothing here assembles PTX: pip install 'symgraph[cuda]'")
     needed = cuda_assembly.resources(source, arch)
     assert needed.spills == 0 and needed.stack == 0, needed.log
-    assert needed.registers <= min(registers, 65536 // codegen.threads(source)), needed.log
+    assert needed.registers <= min(registers, 65536 // signature.threads(source)), needed.log
     assert needed.shared <= 48 * 1024, needed.log
     return needed
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from symgraph import function
 from symgraph.compile.cuda import simulator
-from symgraph.compile.cuda.codegen import threads
 from symgraph.compile.cuda.device import Device, use
 from symgraph.compile.cuda.kernels import Gpu
 from symgraph.compile.cuda.libcuda import CudaDevice, Traffic
+from symgraph.compile.cuda.signature import threads
 from symgraph.compile.cuda.simulated import Simulated
 from symgraph.compile.mode import Options
 from tests import fakecuda

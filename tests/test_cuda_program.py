@@ -557,6 +557,22 @@ def test_an_error_is_passed_on_with_what_depends_on_it(device: Device) -> None:
         f.n.get_value()
 
 
+def test_the_host_does_nothing_with_what_is_in_doubt(device: Device) -> None:
+    f, op = Faulty(fetches=False), Twice()
+    g = cuda([V], (op(f.w) + V).transfer("cuda"))
+    f.call(BAD)
+    op.fails = True
+    with pytest.raises(IndexError):
+        g(np.zeros(4))
+    given = make(np.zeros(4))
+    keeps = cuda([V], (V + f.w).transfer("cuda"))
+    f.call(BAD)
+    kept = keeps(given)
+    same(given, np.zeros(4))  # an argument is none the worse
+    with pytest.raises(IndexError):
+        kept.on_host()
+
+
 def test_who_is_told_does_not_change_anything(device: Device) -> None:
     """A call that waits for results asks about what it reads before it changes anything."""
     f = Faulty(fetches=False)
@@ -646,7 +662,7 @@ def test_numpy_computes_with_it(one: Device) -> None:
     with pytest.raises(TypeError, match=r"a DeviceArray as `out`[\s\S]*cure: +a = a \+ 1"):
         there += 1
     with pytest.raises(ValueError, match="memory in common"):
-        np.array(there, copy=False)
+        there.__array__(copy=False)
     assert repr(there) == f"DeviceArray({here!r})"
 
 

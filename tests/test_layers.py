@@ -81,6 +81,10 @@ EXCEPTIONS = {
     ("symgraph.graph", "symgraph.testvalues"): "a new node is evaluated at once if so asked",
     ("symgraph.testvalues", "symgraph.compile.host"): "sizes are checked as a call would",
     ("symgraph.testvalues", "symgraph.compile.sizes"): "sizes are checked as a call would",
+    (
+        "symgraph.configuration",
+        "symgraph.compile.cuda.device",
+    ): "asking for a device that is not there is an error at once",
     ("symgraph.sharedvalue", "symgraph.compile.cuda"): "a value may be put on the device at once",
     ("symgraph.variable", "symgraph.printing"): "notebooks show a variable as its picture",
     ("symgraph.gradient_check", "symgraph.compile.function"): "verify_grad compiles what it checks",

@@ -328,15 +328,18 @@ def _write(path: Path, key: str, payload: bytes) -> None:
 
 def fetch(key: str, suffix: str) -> bytes | None:
     """What `keep` was given for a key, if a whole file of it is there."""
-    payload = _read(cache_dir() / key[:2] / (key + suffix), key)
-    if payload is not None:
-        _state.statistics.hits += 1
-    return payload
+    return _read(cache_dir() / key[:2] / (key + suffix), key)
+
+
+def count(hits: int = 0, compiled: int = 0) -> None:
+    """Add kernels that were found, or compiled, elsewhere to the statistics."""
+    with _state.lock:
+        _state.statistics.hits += hits
+        _state.statistics.compiled += compiled
 
 
 def keep(key: str, suffix: str, payload: bytes) -> None:
-    """Keep what was compiled under its key, for all processes."""
-    _state.statistics.compiled += 1
+    """Keep what was made under its key, for all processes."""
     _write(cache_dir() / key[:2] / (key + suffix), key, payload)
 
 

@@ -35,12 +35,14 @@ _LEVELS = {name: "fast_compile" for name in OPTIMIZERS} | dict.fromkeys(
 class Options:
     """How to compile. `rewrites` is 'fast_run', 'fast_compile' (the rules that keep results right,
     and no others) or 'none'; `target` is 'cpu', 'cuda' or 'python'. Of these rules, those with a
-    tag in `excluding` are left out, as are those that lack one in `requiring`."""
+    tag in `excluding` are left out, as are those that lack one in `requiring`. `cublas`: matrix
+    products of target 'cuda' are cuBLAS's."""
 
     target: str = "cpu"
     rewrites: str = "fast_run"
     excluding: frozenset[str] = NONE
     requiring: frozenset[str] = NONE
+    cublas: bool = False
 
 
 class Mode:
@@ -120,7 +122,8 @@ class Mode:
         level = _LEVELS[self.optimizer]
         if not self.included.isdisjoint(("fast_run", "specialize", "algebra")):
             level = "fast_run"
-        return Options(self._target(), level, self.excluded, self.required)
+        cublas = bool(config.gpu.cublas)
+        return Options(self._target(), level, self.excluded, self.required, cublas)
 
     def _target(self) -> str:
         """The target that was asked for, here or by the configuration."""

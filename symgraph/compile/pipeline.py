@@ -127,7 +127,7 @@ def assemble(
     for step in plan.steps:
         if isinstance(step, PythonStep):
             _prepare(step, options)
-    where = target(options.target)
+    where = target(options)
     program = where.make_program(plan, inputs, shared, slots, pairs, stays)
     return Compiled(nodes, list(outputs), list(updates), fused, plan, program, where.path)
 
@@ -137,7 +137,7 @@ def plan_graph(
 ) -> tuple[Fused, Plan]:
     """Sizes, fused work and steps; inner graphs first."""
     sizes = Sizes(nodes)
-    where = target(options.target)
+    where = target(options)
     looped = (node for node in nodes if node.op.rounds)
     found = ((node, _inner(node, sizes, options)) for node in looped)
     loops = {node: inner for node, inner in found if inner is not None}
@@ -149,9 +149,10 @@ def plan_graph(
 def _inner(node: Apply, sizes: Sizes, options: Options) -> list[Inner] | None:
     """The inner graphs of a node, planned; None if one of them cannot run natively."""
     planned = []
+    options = replace(options, cublas=False)  # a round's launches are kernels
     assert node.op.rounds is not None
     for rounds in node.op.rounds(node, sizes):
-        if not target(options.target).loops(rounds):
+        if not target(options).loops(rounds):
             return None
         sinks = [Sink(v.type.make_variable(), v, False) for v in rounds.inner.outputs]
         _, plan = plan_graph(rounds.inner.nodes, sinks, options)

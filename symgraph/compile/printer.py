@@ -133,6 +133,7 @@ class Printer:
         self.owners: dict[Index, Fold] = {}
         self.is_fallible = False
         self.targets = {operand for operand, _, _ in nest.stores}
+        self.stored = {operand.root for operand in self.targets}
         for operand, _, _ in nest.stores:
             self.operands.setdefault(operand, f"out{len(self.operands)}")
         roots = [e for _, address, value in nest.stores for e in (address, value)]
@@ -161,7 +162,12 @@ class Printer:
                 if not axis.extent.is_host:
                     free |= self.free[axis.extent]
             free -= set(expr.axes)
+        if type(expr) is Load and self.nest.ordered and self._is_stored(expr.head):
+            free |= set(self.nest.loops)  # each turn reads what the one before has stored
         self.free[expr] = free
+
+    def _is_stored(self, operand: object) -> bool:
+        return type(operand) is Operand and operand.root in self.stored
 
     # -- scopes -----------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ def kernels(compiled: Compiled) -> list[KernelInfo]:
 
 
 def _device_kernels(compiled: Compiled) -> Iterator[KernelInfo]:
+    from symgraph.compile.cuda.plan import CublasProduct
     from symgraph.compile.steps import PythonStep
 
     program: Any = compiled.program
@@ -94,7 +95,7 @@ def _device_kernels(compiled: Compiled) -> Iterator[KernelInfo]:
     for launch in program.launched():
         launches.setdefault(launch.step, {}).setdefault(launch.source, launch)
     for position, step in enumerate(compiled.plan.steps):
-        if isinstance(step, PythonStep):
+        if isinstance(step, (PythonStep, CublasProduct)):
             continue
         nodes, ran = tuple(step.nodes), launches.get(position, {})
         library = getattr(step, "called", "")
@@ -102,7 +103,7 @@ def _device_kernels(compiled: Compiled) -> Iterator[KernelInfo]:
             name = f"kernel{position}" + (f".{number}" if len(ran) > 1 else "")
             what = describe(step, source)
             yield KernelInfo(name, what, source, nodes, launch.blocks, launch.threads, library)
-        if not launches:
+        if program.latest is None:
             source = "\n\n".join(step.variants())
             shown = source or "# printed when its sizes are known"
             what = describe(step, source)

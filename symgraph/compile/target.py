@@ -8,6 +8,7 @@ from typing import Any
 
 from symgraph.compile.calling import CallPath
 from symgraph.compile.fuse import Fused, LibraryCallOf, Sink
+from symgraph.compile.mode import Options
 from symgraph.compile.plan import Plan, make_plan
 from symgraph.compile.program import Program
 from symgraph.compile.sizes import Sizes
@@ -50,10 +51,10 @@ CPU = Target("cpu", _lowered, lambda rounds: True, make_plan, _cpu)
 PYTHON = Target("python", lambda node, sizes: None, lambda rounds: False, make_plan, _python)
 
 
-def target(name: str) -> Target:
-    """The target of this name: 'cpu', 'python' or 'cuda'."""
-    if name == "cuda":
-        from symgraph.compile.cuda.target import CUDA
+def target(options: Options) -> Target:
+    """The target that is asked for."""
+    if options.target == "cuda":
+        from symgraph.compile.cuda.target import CUBLAS, CUDA
 
-        return CUDA
-    return {"cpu": CPU, "python": PYTHON}[name]
+        return CUBLAS if options.cublas else CUDA
+    return {"cpu": CPU, "python": PYTHON}[options.target]

@@ -29,7 +29,7 @@ from symgraph.compile.cuda import api
 from symgraph.compile.cuda import device as devices
 from symgraph.compile.cuda.device import Device
 from symgraph.compile.cuda.simulated import Simulated
-from tests.lenet.commands import refused
+from tests.lenet.commands import done, refused, save_picture
 
 OPTIONS = Options.of(
     model="tutorial", nkerns=(2, 3), hidden=5, batch_size=4, epochs=1, patience="none",
@@ -266,6 +266,18 @@ def test_auto_is_the_cpu_without_a_gpu(no_gpu, home: Path, capsys) -> None:
         assert device.gpu() is None
     with on("auto"):
         assert device.gpu() == "simulated"
+
+
+def test_predict_on_a_device(tmp_path: Path, home: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    trained(folder, "cpu", 1)
+    picture = save_picture(tmp_path / "digit.png", digits().test.images[0, 0])
+    words = "predict", picture, "--run", folder, "--json"
+    (here,) = json.loads(done(capsys, *words))["answers"]
+    with devices.use(Device(Simulated())) as simulated:
+        (there,) = json.loads(done(capsys, *words, "--device", "cuda"))["answers"]
+    assert simulated.statistics.launches > 0
+    assert there["probabilities"] == pytest.approx(here["probabilities"], rel=1e-5)
 
 
 def test_the_device_of_a_command(home: Path) -> None:

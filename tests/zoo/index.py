@@ -206,6 +206,7 @@ ADVANCED = [
     key("array_last", CUBE, lambda v: s_[..., v], GRID),
     key("array_and_slices", CUBE, lambda v, i: s_[i:, v, ::-2], PICK, ints(1)),
     key("array_on_row", ROW, lambda v: s_[v], ints([0, -1, 0]), pattern=(False, False)),
+    key("array_on_column", COL, lambda v: s_[:, v], ints([0, -1, 0]), pattern=(False, False)),
     key("array_keeps_pattern", ROW, lambda v: s_[:, v], PICK, pattern=(True, False)),
     key(
         "array_of_one",

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.binding import Binder, Bound, nbytes
-from symgraph.compile.cuda.calls import ROW, Call
+from symgraph.compile.cuda.calls import ROW, Call, ProductCall
+from symgraph.compile.cuda.cublas import Multiplication
 from symgraph.compile.cuda.dependencies import MOST, Access, Range, dependencies
 from symgraph.compile.cuda.device import Device, Graph, Launch
 from symgraph.compile.cuda.loop import DeviceLoop, Turns
+from symgraph.compile.cuda.plan import CublasProduct
 from symgraph.compile.plan import Plan
 from symgraph.compile.program import fault
 from symgraph.compile.steps import PythonStep
@@ -160,6 +162,21 @@ class Branch:
             self.of.run()
 
 
+class ByCublas:
+    """A product by cuBLAS, between two graphs."""
+
+    launches: tuple[Launch, ...] = ()
+
+    def __init__(self, tables: DeviceTables, call: ProductCall) -> None:
+        self.tables, self.call = tables, call
+
+    def run(self) -> None:
+        """Queue it, with the addresses of this call."""
+        dtype, what, rows, step = self.call
+        c, a, b = self.tables.where(rows).tolist()
+        self.tables.device.multiply(Multiplication(dtype, what, c, a, b, step))
+
+
 class DeviceTables:
     """One segment, bound to concrete sizes: what to run, and where its operands lie.
 
@@ -170,7 +187,7 @@ class DeviceTables:
         self,
         device: Device,
         sites: Sites,
-        bound: Sequence[Call | Turns | PythonStep],
+        bound: Sequence[Bindable],
         lengths: np.ndarray,
     ) -> None:
         self.device, self.sites, self.lengths = device, sites, lengths
@@ -186,11 +203,14 @@ class DeviceTables:
         self.addresses = np.full(len(self.rows), -1, np.int64)
         self.bases = np.empty(0, np.int64)
         self.moving: list[tuple[Stretch, int, int, list[int]]] = []  # rows with moving offsets
-        self.work: list[Stretch | Stream | Branch | PythonStep] = []
+        self.work: list[Stretch | Stream | Branch | ByCublas | PythonStep] = []
         self.stretches: list[Stretch] = []
         for part, asked in parts:
             if isinstance(part, PythonStep):
                 self.work.append(part)
+                continue
+            if isinstance(part, ProductCall):
+                self.work.append(ByCublas(self, part))
                 continue
             item = Stream(self, part) if isinstance(part, Turns) else self._stretch(part)
             self.work.append(item if asked is None else Branch(self, item, *asked))
@@ -254,14 +274,15 @@ class DeviceTables:
                 addresses[row] = address
 
 
-Part = list[Call] | Turns | PythonStep
+Bindable = Call | Turns | ProductCall | PythonStep
+Part = list[Call] | Turns | ProductCall | PythonStep
 
 
 def _parts(
-    bound: Iterable[Call | Turns | PythonStep],
+    bound: Iterable[Bindable],
 ) -> Iterator[tuple[Part, tuple[np.ndarray, bool] | None]]:
-    """The launches between two steps of the host as a list; apart, loops of more than are kept, and
-    long branches, with the condition that the host asks for."""
+    """The launches between two steps of the host or products by cuBLAS as a list; apart, loops of
+    more than are kept, and long branches, with the condition that the host asks for."""
     calls: list[Call] = []
     for item in bound:
         part: Part
@@ -341,7 +362,7 @@ class DeviceBinder(Binder):
             else:
                 rows[row, 1] = value[offset] * size
         first, last = self.plan.segments[segment]
-        work: list[Call | Turns | PythonStep] = []
+        work: list[Bindable] = []
         at = 0
         for position in range(first, last):
             step: Any = self.plan.steps[position]
@@ -354,6 +375,11 @@ class DeviceBinder(Binder):
                 turns = step.turns(value, own, position)
                 bound.shapes[step.arena] = (turns.nbytes,)
                 work.append(turns)
+                continue
+            if isinstance(step, CublasProduct):
+                what = step.choose(value)
+                if what is not None:
+                    work.append(ProductCall(step.dtype, what, own, position))
                 continue
             chosen = step.choose(value)
             if chosen.blocks > 0:

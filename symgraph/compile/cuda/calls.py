@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symgraph.compile.cuda.codegen import THREADS, threads
+from symgraph.compile.cuda.cublas import Product
+from symgraph.compile.cuda.signature import THREADS, threads
 
 ROW = 4  # numbers of an operand
 
@@ -38,6 +39,16 @@ class Call(NamedTuple):
     written: int = 1
     guarded: bool = False
     also: tuple[int, ...] = ()
+
+
+class ProductCall(NamedTuple):
+    """One product by cuBLAS. `rows` are as a Call's, of C, A and B; `step`: the position of its
+    step."""
+
+    dtype: str
+    what: Product
+    rows: np.ndarray
+    step: int
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,6 @@ make PTX; the driver assembles it. Source: LLVM, User Guide for NVPTX Back-end; 
 
 from __future__ import annotations
 
-import re
 from functools import cache, lru_cache
 
 import llvmlite.binding as llvm
@@ -20,16 +19,11 @@ import llvmlite.binding as llvm
 from symgraph.compile import codegen
 from symgraph.compile.arithmetic import DEVICE
 from symgraph.compile.cache import OPTIONS, execute
+from symgraph.compile.cuda.signature import block_of, parameters
 from symgraph.compile.cuda.vocabulary import VOCABULARY
 
 TRIPLE = "nvptx64-nvidia-cuda"
 FEATURES = "+ptx78"  # of CUDA 11.8: the first to know sm_90
-THREADS = re.compile(
-    r"^def kernel\(arrays, sizes\):  # (\d+) threads(?:, (\d+) blocks)?$", re.MULTILINE
-)
-_OPERAND = re.compile(r"\(arrays, (\d+),")
-_SIZE = re.compile(r"\bsizes\[(\d+)\]")
-
 ENTRY = """
 target triple = "nvptx64-nvidia-cuda"
 declare void @{body}(ptr, ptr)
@@ -40,28 +34,6 @@ define ptx_kernel void @{symbol}(ptr byval([{arrays} x i64]) align 8 %arrays,
   ret void
 }}
 """  # noqa: E501
-
-
-def threads(source: str) -> int:
-    """Threads in a block, as the source says."""
-    return _block(source)[0]
-
-
-def _block(source: str) -> tuple[int, int]:
-    """Threads in a block, and blocks for which a multiprocessor must have room."""
-    found = THREADS.search(source)
-    if found is None:
-        raise ValueError("a CUDA kernel begins `def kernel(arrays, sizes):  # 256 threads`")
-    return int(found[1]), int(found[2] or 1)
-
-
-def parameters(source: str) -> tuple[int, int]:
-    """How many operands and how many sizes a kernel takes, at least 1 of each."""
-    arrays, sizes = (
-        max((int(k) + 1 for k in pattern.findall(source)), default=1)
-        for pattern in (_OPERAND, _SIZE)
-    )
-    return arrays, sizes
 
 
 def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
@@ -75,7 +47,7 @@ def ptx(source: str, arch: str = "sm_90", symbol: str = "kernel") -> str:
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     arrays, sizes = parameters(source)
-    per_block, blocks = _block(source)
+    per_block, blocks = block_of(source)
     entry = ENTRY.format(
         symbol=symbol, body=f"{symbol}_body", arrays=arrays, sizes=sizes, threads=per_block,
         blocks=blocks,

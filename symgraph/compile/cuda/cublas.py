@@ -7,6 +7,7 @@ each time. Source: NVIDIA, cuBLAS Library, User Guide.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from ctypes import byref, c_int, c_longlong, c_void_p
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,6 +49,39 @@ class Product(NamedTuple):
     c_leading: int
     c_batch: int
     batch: int
+
+
+class Multiplication(NamedTuple):
+    """One product for a device (`Backend.multiply`), of operands at these addresses.
+
+    step, for who looks on: the number of the plan's step that it is of.
+    """
+
+    dtype: str
+    what: Product
+    c: int
+    a: int
+    b: int
+    step: int = -1
+
+
+def matmul(a: Sequence[int], b: Sequence[int]) -> Product | None:
+    """`product` of a, b: shapes followed by strides, of one to three dimensions as in numpy.matmul;
+    both have one batch size."""
+    batch, m, k, *left = _as_three(a, 0)
+    _, _, n, *right = _as_three(b, 1)
+    return product(m, n, k, batch, tuple(left), tuple(right))  # type: ignore[arg-type]
+
+
+def _as_three(numbers: Sequence[int], missing: int) -> list[int]:
+    """Shape and strides in three dimensions; a vector lacks the one of a matrix at `missing`."""
+    ndim = len(numbers) // 2
+    shape, strides = [*numbers[:ndim]], [*numbers[ndim:]]
+    if ndim == 1:
+        shape.insert(missing, 1)
+        strides.insert(missing, 0)
+    before = 3 - len(shape)
+    return [1] * before + shape + [0] * before + strides
 
 
 def product(
@@ -144,8 +178,11 @@ def _load() -> Any:
     found = cublas()
     if found is None:
         raise RuntimeError(
-            explain("cuBLAS", "was asked for and is not here",
-                    cure="pip install nvidia-cublas (nvidia-cublas-cu12 for a driver of CUDA 12)")
+            explain("gpu.cublas", "cuBLAS was asked for and is not here",
+                    got="no libcublas among Python's packages, of a toolkit or on the library path",
+                    expected="NVIDIA's library, which is installed apart",
+                    cure="pip install nvidia-cublas (nvidia-cublas-cu12 for a driver of CUDA 12), "
+                    "or leave gpu.cublas off")
         )  # fmt: skip
     try:
         library = ctypes.CDLL(str(found))

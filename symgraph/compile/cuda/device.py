@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from symgraph.compile.cuda.graphs import Graph, Launch
 
 if TYPE_CHECKING:
+    from symgraph.compile.cuda.cublas import Multiplication
     from symgraph.compile.cuda.libcuda import Timing
 
 ALIGN = 256  # bytes: of all memory
@@ -47,6 +48,10 @@ class Backend(Protocol):
     def graph(
         self, launches: Sequence[Launch], dependencies: Sequence[Sequence[int]] | None = None
     ) -> Any: ...
+    def cublas(self) -> Any:
+        """Load cuBLAS. Raises RuntimeError where there is none."""
+
+    def multiply(self, product: Multiplication) -> None: ...
     def synchronize(self) -> None: ...
     def timing(self) -> AbstractContextManager[Timing]: ...
 

@@ -28,6 +28,7 @@ class Gpu:
         """The functions of these kernels, from the cache's cubins where it has them."""
         images = [self._find(source) for source in sources]
         missing = [k for k, image in enumerate(images) if image is None]
+        cache.count(hits=len(images) - len(missing), compiled=len(missing))
         for done, k in enumerate(missing):
             going_on(
                 f"symgraph: compiling {len(missing) - done} CUDA kernels; the next process finds "

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import byref, c_size_t, c_uint64, c_void_p
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -34,6 +34,9 @@ from symgraph.compile.cuda.graphs import Graph, Launch, told
 from symgraph.compile.cuda.staging import Staging
 from symgraph.errors import explain
 
+if TYPE_CHECKING:
+    from symgraph.compile.cuda.cublas import Cublas, Multiplication
+
 __all__ = [
     "CudaDevice", "CudaError", "Graph", "Launch", "NoGPU", "Timing", "Traffic", "device",
 ]  # fmt: skip
@@ -46,8 +49,8 @@ _LOG = 16384  # bytes kept of what the driver's assembler says
 class Traffic:
     """What has been asked of a device: counts, and bytes copied each way.
 
-    `launches` are kernels launched one by one, `graph_launches` whole graphs. It goes on counting:
-    `dataclasses.replace(statistics)` keeps what is there.
+    `launches` are kernels launched one by one, `graph_launches` whole graphs, `products` those of
+    cuBLAS. It goes on counting: `dataclasses.replace(statistics)` keeps what is there.
     """
 
     uploads: int = 0
@@ -60,6 +63,7 @@ class Traffic:
     graph_launches: int = 0
     graph_updates: int = 0
     allocations: int = 0
+    products: int = 0
 
     def __sub__(self, before: Traffic) -> Traffic:
         """What came after `before`."""
@@ -101,6 +105,7 @@ class CudaDevice:
         self.lock = threading.RLock()  # counting; graphs; finalisers may come in between
         self._modules: dict[bytes, int] = {}
         self._live: dict[int, int] = {}
+        self._cublas: Cublas | None = None
         self._context = call.handle("cuDevicePrimaryCtxRetain", self._handle)
         self.closed = False
         try:
@@ -139,6 +144,8 @@ class CudaDevice:
             call = self.use()
             try:
                 call("cuStreamSynchronize", self.stream)
+                if self._cublas is not None:
+                    self._cublas.close()
                 self._staging.close()
                 for address in list(self._live):
                     self.free(address)
@@ -305,6 +312,21 @@ class CudaDevice:
         """These kernels as one graph. Each runs after the ones that `dependencies` lists for it,
         by number; None: one after the other. Raises ValueError for one that lists a later one."""
         return Graph(self, launches, dependencies)
+
+    def cublas(self) -> Cublas:
+        """cuBLAS on this device's stream; made at the first call, which may raise what it does."""
+        from symgraph.compile.cuda.cublas import Cublas
+
+        with self.lock:
+            if self._cublas is None:
+                self._cublas = Cublas(self)
+            return self._cublas
+
+    def multiply(self, product: Multiplication) -> None:
+        """Have cuBLAS compute one product after what was asked before; does not wait."""
+        with self.lock:
+            self.cublas().gemm(*product[:-1])
+            self.statistics.products += 1
 
     @contextmanager
     def timing(self) -> Iterator[Timing]:

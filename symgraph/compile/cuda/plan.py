@@ -14,11 +14,12 @@ from typing import Any
 from symgraph import expr as E
 from symgraph.compile.cuda import library
 from symgraph.compile.cuda.calls import Chosen
-from symgraph.compile.cuda.codegen import threads
+from symgraph.compile.cuda.cublas import ROUTINES, Product, matmul
 from symgraph.compile.cuda.library.stage import Stage
 from symgraph.compile.cuda.loop import DeviceLoop, others_of
 from symgraph.compile.cuda.printer import Shape as Cut
 from symgraph.compile.cuda.printer import print_device
+from symgraph.compile.cuda.signature import threads
 from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work
 from symgraph.compile.inner import Inner
 from symgraph.compile.kernel import lower
@@ -33,6 +34,7 @@ from symgraph.graph import Apply, LibraryCall, Shape, Variable
 from symgraph.types import TensorType
 
 PARTS = 1024  # of the reduction of a whole array
+PRODUCTS = ("gemm", "batched_dot")  # what cuBLAS may compute
 
 
 @dataclass(eq=False)
@@ -68,18 +70,12 @@ class DeviceStep(Step):
 
 
 @dataclass(eq=False)
-class DeviceStage(Step):
-    """A launch of a library kernel, a stage of the operation `called`."""
+class LibraryPart(Step):
+    """A step of the library's operation `called`; the first `outs` operands are written."""
 
-    guarded = False
-    stage: Stage = None  # type: ignore[assignment]
     shapes_of: LibraryOperands = None  # type: ignore[assignment]
     called: str = ""
-
-    @property
-    def outs(self) -> int:
-        """So many of the operands, the first, are written."""
-        return self.stage.written
+    outs = 1
 
     def written(self) -> list[Variable]:
         return self.touched()[: self.outs]
@@ -87,6 +83,35 @@ class DeviceStage(Step):
     def host(self) -> list[Expr]:
         known = (*self.shapes_of.shapes.values(), *self.shapes_of.strides.values())
         return [offset for _, offset in self.operands] + [e for shape in known for e in shape]
+
+
+@dataclass(eq=False)
+class CublasProduct(LibraryPart):
+    """A matrix product by cuBLAS: operands C, A, B."""
+
+    dtype: str = ""
+
+    def variants(self) -> list[str]:
+        """It is no kernel."""
+        return []
+
+    def choose(self, value: Mapping[Expr, int]) -> Product | None:
+        """The product for concrete sizes; None: cuBLAS cannot compute it."""
+        _, sizes = self.shapes_of.concrete(value)
+        return matmul(sizes["in0"], sizes["in1"])
+
+
+@dataclass(eq=False)
+class DeviceStage(LibraryPart):
+    """A launch of a library kernel, unless `instead` computes the operation."""
+
+    guarded = False
+    stage: Stage = None  # type: ignore[assignment]
+    instead: CublasProduct | None = None
+
+    @property
+    def outs(self) -> int:  # type: ignore[override]
+        return self.stage.written
 
     def variants(self) -> list[str]:
         """None where sizes that are not known yet decide what is printed."""
@@ -99,7 +124,7 @@ class DeviceStage(Step):
         """The launch for concrete sizes."""
         shapes, sizes = self.shapes_of.concrete(value)
         blocks = self.stage.blocks(shapes)
-        if not blocks:
+        if not blocks or (self.instead is not None and self.instead.choose(value) is not None):
             return Chosen("", 0, 0, [])
         source = self.stage.source(shapes)
         numbers = [n for name in self.stage.operands for n in sizes[name]]
@@ -107,8 +132,9 @@ class DeviceStage(Step):
 
 
 class DevicePlanner(Planner):
-    def __init__(self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> None:
+    def __init__(self, fused: Fused, sizes: Sizes, sinks: Sequence[Sink], has_cublas: bool) -> None:
         super().__init__(fused, sizes, sinks)
+        self.has_cublas = has_cublas
         self.commits: set[Kernel] = set()
 
     def order_commits(self) -> tuple[list[Kernel], list[Kernel]]:
@@ -169,15 +195,24 @@ class DevicePlanner(Planner):
             variable = TensorType(dtype, (False,)).make_variable()
             self.scratch[variable] = Scratch(name, operands_of)
             where[name] = Layout(variable, E.ZERO, ())
+
+        def operands(names: Sequence[str]) -> list[tuple[Variable | str, Expr]]:
+            return [(where[name].root, where[name].offset) for name in names]
+
+        instead = None
+        if self.has_cublas and call.name in PRODUCTS and call.dtype in ROUTINES:
+            instead = CublasProduct(
+                "", operands(("out0", "in0", "in1")), [], [node], shapes_of=operands_of,
+                called=f"cuBLAS {call.name}", dtype=call.dtype,
+            )  # fmt: skip
+            self.steps.append(instead)
         for stage in lowering.stages:
-            operands: list[tuple[Variable | str, Expr]] = [
-                (where[name].root, where[name].offset) for name in stage.operands
-            ]
             self.steps.append(
                 DeviceStage(
-                    "", operands, [], [node], stage=stage, shapes_of=operands_of, called=call.name
+                    "", operands(stage.operands), [], [node], shapes_of=operands_of,
+                    called=call.name, stage=stage, instead=instead,
                 )
-            )
+            )  # fmt: skip
 
     def loop_step(
         self, node: Apply, inner: Inner, layouts: Any, shapes: Any, spare: Any, arena: Variable
@@ -189,9 +224,9 @@ class DevicePlanner(Planner):
         return []  # the device's caches are no place to wait in
 
 
-def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink]) -> Plan:
+def make_plan(fused: Fused, sizes: Sizes, sinks: Sequence[Sink], has_cublas: bool = False) -> Plan:
     """Steps, layouts and memory for fused work on the device."""
-    return DevicePlanner(fused, sizes, sinks).run()
+    return DevicePlanner(fused, sizes, sinks, has_cublas).run()
 
 
 def call_of(node: Apply, sizes: Any) -> LibraryCall | None:

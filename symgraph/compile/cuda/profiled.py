@@ -1,7 +1,7 @@
 """A device's program that times its steps, for profiles (compile/profiling.py).
 
-Kernels are launched one by one, each between two events of the device. Steps of the host and copies
-are timed by the wall clock, until the device is done with them.
+Kernels, and products by cuBLAS, are launched one by one, each between two events of the device.
+Steps of the host and copies are timed by the wall clock, until the device is done with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 
 from symgraph.compile.cuda.array import DeviceArray
 from symgraph.compile.cuda.binding import DeviceBound
+from symgraph.compile.cuda.cublas import Multiplication
 from symgraph.compile.cuda.device import Launch
+from symgraph.compile.cuda.plan import CublasProduct
 from symgraph.compile.cuda.program import DeviceProgram, Feed
 from symgraph.compile.pipeline import Compiled
 from symgraph.compile.profiled import NANO, Timed, share_out, timed
@@ -43,10 +45,7 @@ class ProfiledDeviceProgram(DeviceProgram):
         for k in self.feeds:
             self.feeds[k] = _Feed(self, self.inputs[k])
         self.stats, self.shares_for, self.user = stats, self.unbound, MAIL
-        self.rows = [
-            timed(f"{'host' if isinstance(step, PythonStep) else 'kernel'}{k}", step)
-            for k, step in enumerate(self.plan.steps)
-        ]
+        self.rows = [timed(f"{_kind(step)}{k}", step) for k, step in enumerate(self.plan.steps)]
         self.copies: dict[tuple[str, str], Timed] = {}
         stats.steps += self.rows
         name = f"{self.device.name} ({self.device.arch})"
@@ -132,6 +131,12 @@ class ProfiledDeviceProgram(DeviceProgram):
         self.note(row, (perf_counter_ns() - start) * NANO - copies)
 
 
+def _kind(step: Any) -> str:
+    if isinstance(step, CublasProduct):
+        return "cuBLAS"
+    return "host" if isinstance(step, PythonStep) else "kernel"
+
+
 class _Feed(Feed):
     def __init__(self, program: ProfiledDeviceProgram, variable: Variable) -> None:
         super().__init__(program.device, variable.type.dtype)
@@ -162,9 +167,18 @@ class _Timing:
         self.program.note_copy("to the host", array.nbytes, start)
 
     def launch(self, launch: Launch) -> None:
-        with self.backend.timing() as timing:
+        with self._timed(launch.step):
             self.backend.launch(launch)
-        self.program.note(self.program.rows[launch.step], timing.milliseconds * 1e-3)
+
+    def multiply(self, product: Multiplication) -> None:
+        with self._timed(product.step):
+            self.backend.multiply(product)
+
+    @contextmanager
+    def _timed(self, step: int) -> Iterator[None]:
+        with self.backend.timing() as timing:
+            yield
+        self.program.note(self.program.rows[step], timing.milliseconds * 1e-3)
 
     def graph(self, launches: Sequence[Launch], dependencies: Any = None) -> _OneByOne:
         return _OneByOne(self, launches)

@@ -95,6 +95,7 @@ class DeviceProgram(Program):
         self.is_fallible = any(step.is_fallible for step in plan.native_steps())
         self.has_host = any(isinstance(step, PythonStep) for step in plan.steps)
         self.fetched = [s for k, s in enumerate(self.output_slots) if k not in self.stays]
+        self.waits = bool(self.fetched or self.has_host or plan.late)
         self.has_letter = any(slot in self.mail.place for slot in self.fetched)
         read = {root for step in plan.native_steps() for root, _ in step.operands}
         self.feeds = {k: Feed(device, v.type.dtype) for k, v in enumerate(self.inputs) if v in read}
@@ -222,14 +223,14 @@ class DeviceProgram(Program):
             self.held.clear()
 
     def _doubts(self, arguments: Sequence[Any]) -> set[Doubt]:
-        """What must hold before anything counts that this call reads. Who waits for results asks
+        """What must hold before anything counts that this call reads. Who waits for the device asks
         before anything is changed."""
         found: set[Doubt] = set()
         for value in (*self.values, *arguments):
             if type(value) is DeviceArray and value.doubts:
                 found |= value.doubts
         found.discard(self.mail)
-        if found and self.fetched:
+        if found and self.waits:
             for doubt in found:
                 doubt.check()
             return set()
@@ -267,8 +268,9 @@ class DeviceProgram(Program):
         if not self.mail.is_checked:
             doubts.add(self.mail)
         if doubts:
-            old = {slot: self.values[self.place[target]] for target, slot in self.update_slots}
-            for array in [*{**old, **self.held}.values(), *results]:
+            old = [self.values[self.place[target]] for target, _ in self.update_slots]
+            new = [self.held.get(slot) for _, slot in self.update_slots]
+            for array in (*old, *new, *results):
                 if isinstance(array, DeviceArray):
                     array.doubts |= doubts
         return results

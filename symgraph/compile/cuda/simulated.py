@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from symgraph.compile.cuda import simulator
-from symgraph.compile.cuda.codegen import threads
+from symgraph.compile.cuda.cublas import TRANSPOSED, Multiplication
 from symgraph.compile.cuda.dependencies import latest_first
 from symgraph.compile.cuda.graphs import Launch
 from symgraph.compile.cuda.libcuda import Timing, Traffic
+from symgraph.compile.cuda.signature import threads
 
 POISON = 0xA5
 
@@ -95,6 +96,33 @@ class Simulated:
         self, launches: Sequence[Launch], dependencies: Sequence[Sequence[int]] | None = None
     ) -> SimulatedGraph:
         return SimulatedGraph(self, launches, dependencies)
+
+    def cublas(self) -> None:
+        """NumPy stands in for it."""
+
+    def multiply(self, product: Multiplication) -> None:
+        """A product of NumPy's of what cuBLAS would read."""
+        self.statistics.products += 1
+        dtype, what, c, a, b, _ = product
+
+        def matrices(address: int, shape: tuple[int, int], batch: int, *strides: int) -> np.ndarray:
+            sizes = (what.batch, *shape)
+            last = sum((n - 1) * s for n, s in zip(sizes, (batch, *strides), strict=True))
+            item = np.dtype(dtype).itemsize
+            memory = self._bytes(address, (last + 1) * item).view(dtype)
+            steps = [item * s for s in (batch, *strides)]
+            return np.lib.stride_tricks.as_strided(memory, sizes, steps)
+
+        def factor(
+            address: int, shape: tuple[int, int], batch: int, operation: int, leading: int
+        ) -> np.ndarray:
+            strides = (1, leading) if operation == TRANSPOSED else (leading, 1)
+            return matrices(address, shape, batch, *strides)
+
+        m, n, k = what.columns, what.rows, what.depth
+        left = factor(a, (m, k), what.a_batch, what.a_operation, what.a_leading)
+        right = factor(b, (k, n), what.b_batch, what.b_operation, what.b_leading)
+        matrices(c, (m, n), what.c_batch, what.c_leading, 1)[...] = left @ right
 
     def synchronize(self) -> None:
         """Nothing is ever under way."""

@@ -274,7 +274,7 @@ def simulate(
     order: int = 1,
 ) -> None:
     """`run` on arrays of the host, of any strides, written in place: for tests of one kernel."""
-    from symgraph.compile.cuda.codegen import threads
+    from symgraph.compile.cuda.signature import threads
 
     memory = Memory()
     for array in arrays:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache, partial
 from itertools import product
+from pathlib import Path
+
+from symgraph.compile.cache import fetch, keep, key_of
 
 from .convolution_problem import Axis, Problem
 from .convolution_tiles import PROCESSORS, Tile
@@ -44,7 +48,28 @@ def _pieces(most: int) -> tuple[int, ...]:
 
 @cache
 def choose(problem: Problem, batch: int) -> Tile:
-    """The tile that `cycles` thinks is best for a batch of about so many."""
+    """The tile that `cycles` thinks is best for a batch of about so many; kept with the kernels, as
+    comparing all of them takes a tenth of a second."""
+    key = key_of(f"tile of {problem}, {batch}\n{_model()}")
+    kept = fetch(key, ".tile")
+    if kept is not None:
+        values = json.loads(kept)
+        return Tile(problem, **{**values, "pads": tuple(values["pads"])})
+    tile = _best(problem, batch)
+    values = {f.name: getattr(tile, f.name) for f in fields(tile) if f.name != "problem"}
+    keep(key, ".tile", json.dumps(values).encode())
+    return tile
+
+
+@cache
+def _model() -> str:
+    """What the choice follows from: the text of this file and of those that it counts by."""
+    here = Path(__file__)
+    names = ("choice", "tiles", "problem")
+    return "".join(here.with_name(f"convolution_{n}.py").read_text("utf-8") for n in names)
+
+
+def _best(problem: Problem, batch: int) -> Tile:
     wide = [w for w in map(widened, _candidates(problem)) if w is not None]
     best = min(wide, key=lambda tile: (max(cycles(tile, batch), LAUNCH), _warps(tile, batch)))
     pads = product(range(0, 32, 4), range(0, 32, 4))
