@@ -484,11 +484,16 @@ def _cost(value: Expr) -> tuple[tuple[int, int], int, int]:
     return (work, len(calls)), moved, folds
 
 
+def lowered(node: Apply, sizes: Sizes) -> LibraryCall | None:
+    """The library call that the op of a node names, if it does."""
+    return node.op.lowering(node, sizes) if node.op.lowering is not None else None
+
+
 def fuse(
     nodes: Sequence[Apply],
     sizes: Sizes,
     sinks: Sequence[Sink],
-    call_of: LibraryCallOf = lambda node, sizes: None,
+    call_of: LibraryCallOf = lowered,
     joins: bool = True,
     loops: Mapping[Apply, Sequence[Inner]] | None = None,
 ) -> Fused:

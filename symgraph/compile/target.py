@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from symgraph.compile.calling import CallPath
-from symgraph.compile.fuse import Fused, LibraryCallOf, Sink
+from symgraph.compile.fuse import Fused, LibraryCallOf, Sink, lowered
 from symgraph.compile.mode import Options
 from symgraph.compile.plan import Plan, make_plan
 from symgraph.compile.program import Program
 from symgraph.compile.sizes import Sizes
-from symgraph.graph import Apply, LibraryCall
 from symgraph.ops.rounds import Rounds
 
 PathOf = Callable[..., Any]
@@ -31,10 +30,6 @@ class Target:
     path: PathOf = CallPath
 
 
-def _lowered(node: Apply, sizes: Sizes) -> LibraryCall | None:
-    return node.op.lowering(node, sizes) if node.op.lowering is not None else None
-
-
 def _cpu(
     plan: Plan, inputs: Any, shared: Any, slots: Any, updates: Any, stays: Sequence[int]
 ) -> Program:
@@ -47,7 +42,7 @@ def _python(
     return Program(plan, inputs, shared, slots, updates, "python")
 
 
-CPU = Target("cpu", _lowered, lambda rounds: True, make_plan, _cpu)
+CPU = Target("cpu", lowered, lambda rounds: True, make_plan, _cpu)
 PYTHON = Target("python", lambda node, sizes: None, lambda rounds: False, make_plan, _python)
 
 

@@ -29,7 +29,6 @@ _GRADIENTS: dict[str, Callable[..., Any]] = {  # of the gradient by the output, 
     "grad_clip": lambda g, low, high: clip(g, low, high),
     "grad_scale": lambda g, factor: mul(g, factor),
     "transfer_cuda": lambda g: g,
-    "transfer_cpu": lambda g: g,
 }
 
 
@@ -80,7 +79,9 @@ def transfer(x: Any, device: str) -> Any:
     A function of which a result is to be on the device runs there as a whole; within a graph,
     placing things is the compiler's affair. Source: Theano, `TensorVariable.transfer`.
     """
-    return PassThrough(f"transfer_{device}")(x)
+    if device == "cuda":
+        return PassThrough("transfer_cuda")(x)
+    return x.owner.inputs[0] if stays_there(x) else x
 
 
 def stays_there(x: Any) -> bool:
