@@ -71,9 +71,7 @@ FLAGS: dict[str, Flag] = {
     "NanGuardMode.action": Flag("raise", ("raise", "warn", "pdb"), "what NanGuardMode does then"),
     "DebugMode.check_finite": Flag(True, (), "DebugMode refuses NaN and infinity"),
     "conv.assert_shape": Flag(False, (), "accepted: declared shapes are always checked"),
-    "gpu.cublas": Flag(
-        False, (), "matrix products on the GPU by cuBLAS, where its library is found"
-    ),
+    "gpu.cublas": Flag(False, (), "matrix products on a GPU are computed by NVIDIA's cuBLAS"),
     "int_division": Flag(
         "int", ("int", "raise", "floatX"), "accepted: `/` of integers is true division"
     ),

@@ -44,7 +44,7 @@ def estimate(batch: int = 500, arch: str = "sm_90") -> dict[str, Any]:
 @contextmanager
 def on_paper(arch: str = "sm_90") -> Iterator[None]:
     """Have functions that are compiled within run on a `Paper` device."""
-    flags = symgraph.config.change_flags(device="cuda", floatX="float32")
+    flags = symgraph.config.change_flags(device="cuda", floatX="float32", gpu__cublas=False)
     with use(Device(Paper(arch))), flags:
         yield
 
