@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from symgraph.compile import cache as kernels
 from symgraph.compile.cuda import codegen
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
@@ -40,10 +42,18 @@ def assembler() -> str | None:
     return "ptxas" if shutil.which("ptxas") else None
 
 
-@cache
 def resources(source: str, arch: str) -> Resources:
-    """Compile and assemble a kernel. Raises RuntimeError with the assembler's words."""
-    return assemble(codegen.ptx(source, arch), arch)
+    """Compile and assemble a kernel, once for all processes that share a cache of kernels.
+
+    Raises RuntimeError with the assembler's words.
+    """
+    key = kernels.key_of(f"resources for {arch} by {assembler()}\n{source}")
+    kept = kernels.fetch(key, ".resources")
+    if kept is not None:
+        return Resources(**json.loads(kept))
+    found = assemble(codegen.ptx(source, arch), arch)
+    kernels.keep(key, ".resources", json.dumps(asdict(found)).encode())
+    return found
 
 
 def assemble(ptx: str, arch: str) -> Resources:

@@ -226,12 +226,12 @@ def test_resources(dtype: str, tiling: Tiling) -> None:
         assert needed.shared <= 48 * 1024, needed.log
 
 
-def test_the_large_tile_multiplies_nine_times_of_ten() -> None:
+def test_the_large_tile_multiplies_in_64_of_73_instructions() -> None:
     text = codegen.ptx(gemm._source(gemm._Kind("float32", 2, 2, False), LARGE, False))
     loop = max(re.split(r"^\$L\w+:", text, flags=re.MULTILINE), key=lambda s: s.count("fma.rn.f32"))
     loads = re.findall(r"ld\.shared\S*", loop)
-    assert loop.count("fma.rn.f32") == 128
-    assert loads == ["ld.shared.v4.b32"] * 8
+    assert loop.count("fma.rn.f32") == 64
+    assert loads == ["ld.shared.v4.b32"] * 4
     # comments, registers' moves and the branch aside: what is neither
     others = [line for line in loop.splitlines() if re.match(r"\s+(add|setp|mov|@)", line)]
-    assert len(others) <= 8
+    assert len(others) <= 5

@@ -242,7 +242,8 @@ def _source(kind: _Kind, tiling: Tiling, swapped: bool) -> str:
         for operand in operands
     )
     deep = tiling.depth // tiling.groups
-    once = min(deep, UNROLLED // (tiling.high * tiling.wide))
+    # two steps of the largest tile at once need more registers than two blocks leave
+    once = 1 if tiling == LARGE else min(deep, UNROLLED // (tiling.high * tiling.wide))
     multiply = MULTIPLY.format(part=part, once=once, first=0 if once == deep else "s", **names)
     if once < deep:
         multiply = f"            for s in range(0, {deep}, {once}):\n" + indent(multiply, "    ")
