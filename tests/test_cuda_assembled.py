@@ -1,4 +1,4 @@
-"""Every kernel that the op zoo runs on the device, assembled for three architectures.
+"""Every kernel that the op zoo and LeNet run on the device, assembled for three architectures.
 
 A record's functions are bound to their sizes on a device that runs nothing; what they would launch
 is compiled and assembled by NVIDIA's linker. No kernel spills or needs a stack; local arrays with
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.cuda.estimate import on_paper
+from benchmarks.cuda.symgraph import Peer
 from symgraph.compile.cuda.device import Device, use
 from symgraph.compile.cuda.graphs import Launch
 from symgraph.compile.cuda.simulated import Simulated
@@ -52,3 +54,15 @@ def test_assembled(case: Case) -> None:
             _done.add(source)
             for arch in cuda_assembly.ARCHITECTURES:
                 cuda_kernels.check_resources(source, arch)
+
+
+@pytest.mark.parametrize("batch", [500, 100])
+def test_lenet(batch: int) -> None:
+    """The kernels of a training step of the tutorial's LeNet, at its own size."""
+    with on_paper():
+        train = Peer().lenet(batch)
+    sources = dict.fromkeys(launch.source for launch in train._compiled.program.launched())
+    assert len(sources) > 20
+    for source in sources:
+        for arch in cuda_assembly.ARCHITECTURES:
+            cuda_kernels.check_resources(source, arch)
