@@ -40,6 +40,7 @@ from symgraph.compile.steps import (
     PythonStep,
     Scratch,
     Step,
+    Temporaries,
 )
 from symgraph.expr import Expr, Fold
 from symgraph.graph import Apply, LibraryCall, Shape, Variable
@@ -233,22 +234,28 @@ class Planner:
             ),
         )  # fmt: skip
 
-    def add_library(self, item: Library) -> None:
-        call, node = item.call, item.node
-        lowering = library.lower(call.name, call.dtype, call.params)
+    def library_operands(
+        self, item: Library, temporaries: Temporaries
+    ) -> tuple[dict[str, Layout], LibraryOperands]:
+        """Where the operands and temporaries of a library call lie, by name; their shapes."""
         where: dict[str, Layout] = {}
         shapes: dict[str, Shape] = {}
-        for kind, variables in (("in", call.inputs), ("out", node.outputs)):
+        for kind, variables in (("in", item.call.inputs), ("out", item.node.outputs)):
             for k, variable in enumerate(variables):
                 where[f"{kind}{k}"] = self.layout(variable)
                 shapes[f"{kind}{k}"] = self.shape(variable)
-        shapes, strides = operand_shapes(call, where, shapes)
-        operands_of = LibraryOperands(shapes, strides, lowering.temporaries)
-        for name, (dtype, _) in lowering.temporaries.items():
+        operands = LibraryOperands(*operand_shapes(item.call, where, shapes), temporaries)
+        for name, (dtype, _) in temporaries.items():
             # its size follows from concrete shapes: Python computes it when binding
             variable = TensorType(dtype, (False,)).make_variable()
-            self.scratch[variable] = Scratch(name, operands_of)
+            self.scratch[variable] = Scratch(name, operands)
             where[name] = Layout(variable, E.ZERO, ())
+        return where, operands
+
+    def add_library(self, item: Library) -> None:
+        call, node = item.call, item.node
+        lowering = library.lower(call.name, call.dtype, call.params)
+        where, operands_of = self.library_operands(item, lowering.temporaries)
         for stage in lowering.stages:
             operands: list[tuple[Variable | str, Expr]] = [
                 (WORKSPACE, E.ZERO) if name == "work" else (where[name].root, where[name].offset)

@@ -24,6 +24,10 @@ from symgraph.graph import Apply, Shape, Variable
 ERRORS, WORKSPACE = "errors", "workspace"  # operands that are no variable's
 
 
+Temporaries = Mapping[str, tuple[str, Callable[[library.Shapes], tuple[int, ...]]]]
+"""A library kernel's temporaries by name: dtype, and shape for concrete shapes of the operands."""
+
+
 @dataclass(eq=False)
 class LibraryOperands:
     """Shapes of a library call's operands and temporaries, by name, for all stages; and strides of
@@ -31,7 +35,7 @@ class LibraryOperands:
 
     shapes: dict[str, Shape]
     strides: dict[str, Shape]
-    temporaries: Mapping[str, tuple[str, Callable[[library.Shapes], tuple[int, ...]]]]
+    temporaries: Temporaries
     latest: tuple[Mapping[Expr, int], dict[str, tuple[int, ...]], dict[str, list[int]]] | None = (
         None
     )

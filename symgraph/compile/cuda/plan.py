@@ -24,14 +24,13 @@ from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work
 from symgraph.compile.inner import Inner
 from symgraph.compile.kernel import lower
 from symgraph.compile.loop import LoopStep, loop_step
-from symgraph.compile.nest import Layout, LoopNest
-from symgraph.compile.plan import Plan, Planner, operand_shapes
+from symgraph.compile.nest import LoopNest
+from symgraph.compile.plan import Plan, Planner
 from symgraph.compile.printer import Printed
 from symgraph.compile.sizes import Sizes
-from symgraph.compile.steps import ERRORS, LibraryOperands, Scratch, Step
+from symgraph.compile.steps import ERRORS, LibraryOperands, Step
 from symgraph.expr import Const, Expr, Index
-from symgraph.graph import Apply, LibraryCall, Shape, Variable
-from symgraph.types import TensorType
+from symgraph.graph import Apply, LibraryCall, Variable
 
 PARTS = 1024  # of the reduction of a whole array
 PRODUCTS = ("gemm", "batched_dot")  # what cuBLAS may compute
@@ -184,17 +183,7 @@ class DevicePlanner(Planner):
         call, node = item.call, item.node
         lowering = library.lower(call.name, call.dtype, call.params)
         assert lowering is not None
-        where: dict[str, Layout] = {}
-        shapes: dict[str, Shape] = {}
-        for kind, variables in (("in", call.inputs), ("out", node.outputs)):
-            for k, variable in enumerate(variables):
-                where[f"{kind}{k}"] = self.layout(variable)
-                shapes[f"{kind}{k}"] = self.shape(variable)
-        operands_of = LibraryOperands(*operand_shapes(call, where, shapes), lowering.temporaries)
-        for name, (dtype, _) in lowering.temporaries.items():
-            variable = TensorType(dtype, (False,)).make_variable()
-            self.scratch[variable] = Scratch(name, operands_of)
-            where[name] = Layout(variable, E.ZERO, ())
+        where, operands_of = self.library_operands(item, lowering.temporaries)
 
         def operands(names: Sequence[str]) -> list[tuple[Variable | str, Expr]]:
             return [(where[name].root, where[name].offset) for name in names]
