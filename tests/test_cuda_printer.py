@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import symgraph
 from symgraph import tensor as T
 from symgraph.compile.cuda.device import Device, use
+from symgraph.compile.cuda.plan import PARTS
 from symgraph.compile.cuda.printer import MANY, MOST, OWNERS, THREADS, WARP, print_device
 from symgraph.compile.cuda.simulated import Simulated
 from symgraph.compile.mode import Options
@@ -106,6 +107,48 @@ def test_softmax_keeps_what_its_sum_has_computed(length: int) -> None:
     np.testing.assert_allclose(got, e / e.sum(1, keepdims=True), rtol=1e-5)
     (source,) = sources
     assert source.count("exp(") == 1
+
+
+@pytest.mark.parametrize(
+    "rows, classes, expected", [(3, 5, 1), (3, 40, WARP), (2, MANY + 9, THREADS), (2, 9000, 1024)]
+)
+def test_a_cost_over_many_classes_shares_the_classes(
+    rows: int, classes: int, expected: int
+) -> None:
+    """It adds up few rows, each a softmax: who works on a row shares that."""
+    x, y = T.fmatrix("x"), T.lvector("y")
+    rng = np.random.RandomState(9)
+    array, labels = rng.randn(rows, classes).astype("f"), rng.randint(0, classes, rows)
+    cost = -T.log(T.nnet.softmax(x))[T.arange(x.shape[0]), y].sum()
+    got, sources, _ = on_device([x, y], cost, array, labels)
+    wide = array.astype("float64")
+    rest = np.log(np.exp(wide).sum(1)) - wide[np.arange(rows), labels]
+    np.testing.assert_allclose(got, rest.sum(), rtol=1e-5)
+    assert team(next(s for s in sources if "exp(" in s)) == expected
+
+
+@pytest.mark.parametrize("length, expected", [(40, WARP), (MANY + 9, THREADS), (9000, 1024)])
+def test_sums_within_a_sum_use_their_memory_again(length: int, expected: int) -> None:
+    x = T.ftensor3("x")
+    array = np.random.RandomState(11).rand(2, 3, length).astype("f")
+    got, (source,), _ = on_device([x], T.sqrt(T.sqr(x).sum(2)).sum(1), array)
+    np.testing.assert_allclose(got, np.sqrt(np.square(array, dtype="d").sum(2)).sum(1), rtol=1e-5)
+    assert team(source) == expected
+    assert source.count("barrier()") == 2 * (expected > WARP)  # before it is read, and after
+
+
+def test_many_rows_of_few_classes_share_the_rows() -> None:
+    x, y = T.fmatrix("x"), T.lvector("y")
+    rng = np.random.RandomState(10)
+    rows = 20 * PARTS
+    array, labels = rng.randn(rows, 2).astype("f"), rng.randint(0, 2, rows)
+    cost = -T.log(T.nnet.softmax(x))[T.arange(x.shape[0]), y].sum()
+    got, sources, _ = on_device([x, y], cost, array, labels)
+    wide = array.astype("float64")
+    rest = np.log(np.exp(wide).sum(1)) - wide[np.arange(rows), labels]
+    np.testing.assert_allclose(got, rest.sum(), rtol=1e-5)
+    (source,) = (s for s in sources if "exp(" in s)
+    assert team(source) == WARP and source.count("shuffle_xor") == 5  # one sum, of the rows
 
 
 def test_nan_in_reductions() -> None:
@@ -211,6 +254,8 @@ def test_the_text_is_the_same_each_time() -> None:
         with use(Device(Simulated())):
             f = symgraph.function([x], T.nnet.softmax(x.T), mode=Options(target="cuda"))
         steps = f._compiled.plan.native_steps()
-        return [print_device(step.loops, WARP).source for step in steps if step.loops is not None]
+        return [
+            print_device(step.loops, (0, WARP)).source for step in steps if step.loops is not None
+        ]
 
     assert texts() == texts()

@@ -133,7 +133,9 @@ def traffic(step: Any, value: Mapping[Any, int]) -> Iterator[int]:
         return
     assert isinstance(step, DeviceStep) and step.loops is not None
     # Where a loop's end depends on another loop, as in sums that are cut to parts.
-    items = value[step.cut.count] * max((value[e] for e in step.cut.lengths), default=1)
+    items = value[step.cut.count] * max(
+        (level.longest(value) for level in step.cut.levels[:1]), default=1
+    )
     touched: dict[Any, int] = {}
     places = [(operand, address) for operand, address, _ in step.loops.stores]
     values = [value for _, _, value in step.loops.stores]

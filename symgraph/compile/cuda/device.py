@@ -141,7 +141,7 @@ _lock = threading.Lock()
 
 
 def current() -> Device:
-    """The device in use: the first GPU, unless `use` or config.device says otherwise.
+    """The device in use: the first GPU, unless `use` says otherwise.
 
     Raises libcuda.NoGPU where there is none.
     """

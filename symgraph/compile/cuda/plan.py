@@ -17,8 +17,8 @@ from symgraph.compile.cuda.calls import Chosen
 from symgraph.compile.cuda.cublas import ROUTINES, Product, matmul
 from symgraph.compile.cuda.library.stage import Stage
 from symgraph.compile.cuda.loop import DeviceLoop, others_of
+from symgraph.compile.cuda.printer import ALONE, Team, print_device
 from symgraph.compile.cuda.printer import Shape as Cut
-from symgraph.compile.cuda.printer import print_device
 from symgraph.compile.cuda.signature import threads
 from symgraph.compile.fuse import Fused, Kernel, Library, Sink, Work
 from symgraph.compile.inner import Inner
@@ -41,7 +41,7 @@ class DeviceStep(Step):
     """A printed nest, for each size of team that it may be worked on by."""
 
     cut: Cut = None  # type: ignore[assignment]
-    printed: dict[int, Printed] = field(default_factory=dict)
+    printed: dict[Team, Printed] = field(default_factory=dict)
     guarded: bool = False
 
     @property
@@ -53,7 +53,7 @@ class DeviceStep(Step):
         exprs = [offset for _, offset in self.operands]
         for printed in self.printed.values():
             exprs += [*printed.sizes, printed.extent]
-        return [*exprs, self.cut.count, *self.cut.lengths]
+        return exprs + self.cut.host()
 
     def variants(self) -> list[str]:
         return list(dict.fromkeys(printed.source for printed in self.printed.values()))
@@ -61,9 +61,7 @@ class DeviceStep(Step):
     def choose(self, value: Mapping[Expr, int]) -> Chosen:
         """The launch for concrete sizes. A kernel that may refuse data takes one size more, the
         number of its site."""
-        lengths = [value[e] for e in self.cut.lengths]
-        team = self.cut.team(value[self.cut.count], max(lengths, default=0))
-        printed = self.printed[team]
+        printed = self.printed[self.cut.choose(value)]
         sizes = [*map(value.__getitem__, printed.sizes)]
         return Chosen(printed.source, value[printed.extent], threads(printed.source), sizes)
 
@@ -166,7 +164,7 @@ class DevicePlanner(Planner):
     def device_step(self, nest: LoopNest, guarded: bool) -> DeviceStep:
         cut = Cut(nest)
         printed = {team: print_device(nest, team, guarded) for team in cut.teams}
-        first = printed[cut.teams[0]]
+        first = printed[ALONE]
         assert all(p.operands == first.operands for p in printed.values())
         operands: list[tuple[Variable | str, Expr]] = [(o.root, o.offset) for o in first.operands]
         if first.has_errors:

@@ -12,7 +12,7 @@ others in order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from symgraph import expr as E
@@ -29,45 +29,18 @@ FEW, MANY, MOST = 8, 512, 8192  # elements of a reduction: the most for a thread
 COLUMNS, ROWS, SUMS = 32768, 1024, 264  # items that keep the device busy with so small teams
 
 
-class Shape:
-    """How a nest is cut: `items` are its outer loops, `inner` those within, `folds` the reductions
-    that a team shares."""
+Team = tuple[int, int]
+"""Which level of reductions (`Shape.levels`) is shared, and by how many threads."""
+ALONE: Team = (0, 1)
 
-    def __init__(self, nest: LoopNest) -> None:
-        self.nest = nest
-        loops, stores = nest.loops, nest.stores
-        if nest.ordered:
-            again = {(operand, address) for operand, address, _ in stores}
-            roots = {operand.root for operand, _, _ in stores}
-            alone = all(
-                type(e) is not Load or e.head.root not in roots or (e.head, e.args[0]) in again
-                for e in E.walk([value for _, _, value in stores])
-            )
-            self.items = tuple(i for i in loops if i in nest.apart)
-            self.inner = tuple(i for i in loops if i not in self.items)
-            self.owners = OWNERS if alone and not self.items and self.inner else 1
-            self.folds: list[Fold] = []
-            return
-        self.owners = 1
-        depth = {loop: k for k, loop in enumerate(loops, 1)}
-        outer = [fold for fold in _folds(nest) if _free(fold) <= set(loops)]
-        depths = [max((depth[i] for i in _free(fold)), default=0) for fold in outer]
-        count = min(depths, default=len(loops))
-        self.items, self.inner = loops[:count], loops[count:]
+
+class Level:
+    """Reductions that a team can share: all of a nest, or all within those."""
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
         self.folds = [
-            fold for fold, d in zip(outer, depths, strict=True)
-            if d <= count and fold.kind not in ("argmax", "argmin") and _is_even(fold)
-        ]  # fmt: skip
-
-    @cached_property
-    def teams(self) -> tuple[int, ...]:
-        """The sizes of teams that make sense."""
-        return TEAMS if self.folds else (1,)
-
-    @cached_property
-    def count(self) -> Expr:
-        """How many items there are."""
-        return E.mul(E.product(i.extent for i in self.items), self.owners)
+            fold for fold in folds if fold.kind not in ("argmax", "argmin") and _is_even(fold)
+        ]
 
     @cached_property
     def lengths(self) -> list[Expr]:
@@ -82,6 +55,10 @@ class Shape:
             found.append(total)
         return found
 
+    def longest(self, value: Mapping[Expr, int]) -> int:
+        """The length of the longest reduction, for concrete sizes."""
+        return max((value[e] for e in self.lengths), default=0)
+
     @cached_property
     def is_along(self) -> bool:
         """Whether some reduction walks along memory."""
@@ -94,7 +71,7 @@ class Shape:
 
     def team(self, items: int, length: int) -> int:
         """The threads for each of so many items, if the longest reduction is so long."""
-        if len(self.teams) == 1 or length <= FEW:
+        if length <= FEW:
             return 1
         if length > MOST and items < SUMS:
             return TEAMS[-1]
@@ -103,6 +80,63 @@ class Shape:
         if items >= COLUMNS:
             return 1
         return WARP if items >= ROWS or length <= WARP else THREADS
+
+
+class Shape:
+    """How a nest is cut: `items` are its outer loops, `inner` those within, `levels` the reductions
+    that a team may share: the outermost or those inside them. A batch's cost adds up few rows, each
+    of which may have a softmax over many classes."""
+
+    def __init__(self, nest: LoopNest) -> None:
+        self.nest = nest
+        loops, stores = nest.loops, nest.stores
+        self.levels: list[Level] = []
+        if nest.ordered:
+            again = {(operand, address) for operand, address, _ in stores}
+            roots = {operand.root for operand, _, _ in stores}
+            alone = all(
+                type(e) is not Load or e.head.root not in roots or (e.head, e.args[0]) in again
+                for e in E.walk([value for _, _, value in stores])
+            )
+            self.items = tuple(i for i in loops if i in nest.apart)
+            self.inner = tuple(i for i in loops if i not in self.items)
+            self.owners = OWNERS if alone and not self.items and self.inner else 1
+            return
+        self.owners = 1
+        depth = {loop: k for k, loop in enumerate(loops, 1)}
+        folds = _folds(nest)
+        outer = [fold for fold in folds if _free(fold) <= set(loops)]
+        depths = [max((depth[i] for i in _free(fold)), default=0) for fold in outer]
+        count = min(depths, default=len(loops))
+        self.items, self.inner = loops[:count], loops[count:]
+        first = [fold for fold, d in zip(outer, depths, strict=True) if d <= count]
+        around = {*self.items, *(axis for fold in first for axis in fold.axes)}
+        second = [fold for fold in folds if fold not in outer and _free(fold) <= around]
+        self.levels = [level for level in map(Level, (first, second)) if level.folds]
+
+    @cached_property
+    def teams(self) -> list[Team]:
+        """The teams that make sense; the first is a single thread."""
+        several = [(k, team) for k in range(len(self.levels)) for team in TEAMS[1:]]
+        return [ALONE, *several]
+
+    @cached_property
+    def count(self) -> Expr:
+        """How many items there are."""
+        return E.mul(E.product(i.extent for i in self.items), self.owners)
+
+    def host(self) -> list[Expr]:
+        """What `choose` asks for."""
+        return [self.count, *(e for level in self.levels for e in level.lengths)]
+
+    def choose(self, value: Mapping[Expr, int]) -> Team:
+        """The team for concrete sizes: it shares the longest reductions."""
+        longest = [level.longest(value) for level in self.levels]
+        if not longest:
+            return ALONE
+        k = longest.index(max(longest))
+        team = self.levels[k].team(value[self.count], longest[k])
+        return (k, team) if team > 1 else ALONE
 
 
 def _folds(nest: LoopNest) -> list[Fold]:
@@ -122,13 +156,15 @@ def _is_even(fold: Fold) -> bool:
 
 
 class DevicePrinter(Printer):
-    """A nest for teams of `team` threads. `guarded`: it does nothing once an error is noted."""
+    """A nest for teams of one sort. `guarded`: it does nothing once an error is noted."""
 
-    def __init__(self, nest: LoopNest, team: int = 1, guarded: bool = False) -> None:
+    def __init__(self, nest: LoopNest, team: Team = ALONE, guarded: bool = False) -> None:
         super().__init__(nest)
-        self.shape, self.team, self.guarded = Shape(nest), team, guarded
-        self.threads = max(THREADS, team)
-        self.shared_folds = set(self.shape.folds) if team > 1 else set()
+        self.shape, self.guarded = Shape(nest), guarded
+        level, self.team = team
+        self.threads = max(THREADS, self.team)
+        self.shared_folds = set(self.shape.levels[level].folds) if self.team > 1 else set()
+        self.is_within = level > 0
         self.top = Scope(None, "")
 
     def side_by_side(self, roots: Sequence[Expr]) -> tuple[list[Lanes], list[Expr]]:
@@ -191,6 +227,8 @@ class DevicePrinter(Printer):
                 f"{name} = {row}[0]",
                 *(step_of(fold.kind, fold.dtype, name, f"{row}[{k}]") for k in range(1, warps)),
             ]
+            if self.is_within:
+                scope.lines.append("barrier()")  # the next turn around it writes there again
 
     def run(self) -> Printed:
         shape, scope = self.shape, self.top
@@ -289,7 +327,7 @@ def _decoded(turn: str, names: Sequence[str], extents: Sequence[str]) -> list[st
     return [*lines, f"{names[0]} = {rest}"]
 
 
-def print_device(nest: LoopNest, team: int = 1, guarded: bool = False) -> Printed:
+def print_device(nest: LoopNest, team: Team = ALONE, guarded: bool = False) -> Printed:
     """The CUDA source of a nest and what it is launched with: `extent` is the number of blocks.
 
     A kernel that may refuse data takes its step's number as one size more. `guarded`: it first

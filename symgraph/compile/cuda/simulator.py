@@ -1,9 +1,10 @@
 """CUDA kernels run by the interpreter: what they mean, and whether they keep the rules.
 
 The threads of a block are generators that stop at barriers and shuffles, which stand alone on
-their lines. They run one after another, forwards or backwards, up to the next barrier: a result
-that depends on the order lacks one. Shared memory starts poisoned. An access beyond an allocation,
-a barrier that some threads miss and a shuffle that some lanes miss are errors.
+their lines. Warps run one after another, as do the lanes of each, forwards or backwards, up to the
+next barrier: a result that depends on the order lacks one. Shared memory starts poisoned. An access
+beyond an allocation, a barrier that some threads miss and a shuffle that some lanes miss are
+errors.
 """
 
 from __future__ import annotations
@@ -116,7 +117,6 @@ class Block:
         self.memory, self.index, self.threads = memory, index, threads
         self.thread = 0
         self.shared: dict[Any, Pointer] = {}
-        self.waiting: set[int] = set()  # threads at a barrier
 
     def pointer(self, arrays: Sequence[int], k: int, dtype: interpreted.DType) -> Pointer:
         found = self.memory.find(int(arrays[k]))
@@ -138,43 +138,51 @@ class Block:
             started = kernel(*arguments)
             if started is not None:
                 running[place] = started
-        answers: dict[int, Any] = dict.fromkeys(running)
+        warps = range(0, self.threads, WARP)
         while running:
-            stops: dict[int, Any] = {}
-            for place in [p for p in places if p in answers]:
+            waiting: set[int] = set()
+            for first in warps[::order]:
+                lanes = range(first, min(first + WARP, self.threads))
+                waiting |= self._advance([p for p in lanes[::order] if p in running], running)
+            if waiting and len(waiting) != self.threads:
+                raise SimulationError(
+                    f"{len(waiting)} of {self.threads} threads of block {self.index} are at a "
+                    "barrier, the others have ended"
+                )
+
+    def _advance(self, lanes: Sequence[int], running: dict[int, Thread]) -> set[int]:
+        """Run the lanes of a warp to their end or to a barrier; those that are at one."""
+        waiting: set[int] = set()
+        answers: dict[int, Any] = dict.fromkeys(lanes)
+        while answers:
+            asked: dict[int, Any] = {}
+            for place, answer in answers.items():
                 self.thread = place
                 try:
-                    stops[place] = running[place].send(answers[place])
+                    stop = running[place].send(answer)
                 except StopIteration:
                     del running[place]
-            answers = self._answer(stops, running)
-
-    def _answer(self, stops: dict[int, Any], running: dict[int, Thread]) -> dict[int, Any]:
-        """What each thread that goes on is told."""
-        self.waiting |= {p for p, s in stops.items() if s is None}
-        asked = {place: stop for place, stop in stops.items() if stop is not None}
-        if asked:
-            return self._shuffled(asked)
-        if self.waiting and len(self.waiting) != self.threads:
-            raise SimulationError(
-                f"{len(self.waiting)} of {self.threads} threads of block {self.index} are at a "
-                "barrier, the others have ended"
-            )
-        going, self.waiting = dict.fromkeys(self.waiting), set()
-        return going
+                    continue
+                if stop is None:
+                    waiting.add(place)
+                else:
+                    asked[place] = stop
+            answers = self._shuffled(asked) if asked else {}
+        return waiting
 
     def _shuffled(self, asked: dict[int, Any]) -> dict[int, Any]:
+        """What each lane of a warp is given."""
+        warp = next(iter(asked)) // WARP
+        lanes = range(warp * WARP, warp * WARP + WARP)
+        kinds = {asked[p][0] if p in asked else None for p in lanes}
+        if len(kinds) != 1:
+            raise SimulationError(f"some lanes of warp {warp} miss a shuffle: {kinds}")
         answers = {}
-        for warp in {place // WARP for place in asked}:
-            lanes = range(warp * WARP, min((warp + 1) * WARP, self.threads))
-            kinds = {asked[p][0] if p in asked else None for p in lanes}
-            if len(kinds) != 1 or len(lanes) != WARP:
-                raise SimulationError(f"some lanes of warp {warp} miss a shuffle: {kinds}")
-            for lane in range(WARP):
-                kind, _, by = asked[lanes[lane]]
-                source = lane ^ int(by) if kind == "xor" else lane + int(by)
-                source = source if 0 <= source < WARP else lane
-                answers[lanes[lane]] = asked[lanes[source]][1]
+        for place in asked:
+            kind, _, by = asked[place]
+            lane = place % WARP
+            source = lane ^ int(by) if kind == "xor" else lane + int(by)
+            answers[place] = asked[lanes[source if 0 <= source < WARP else lane]][1]
         return answers
 
 
