@@ -72,7 +72,10 @@ class LibraryPart(Step):
 
     shapes_of: LibraryOperands = None  # type: ignore[assignment]
     called: str = ""
-    outs = 1
+
+    @property
+    def outs(self) -> int:
+        return 1
 
     def written(self) -> list[Variable]:
         return self.touched()[: self.outs]
@@ -107,7 +110,7 @@ class DeviceStage(LibraryPart):
     instead: CublasProduct | None = None
 
     @property
-    def outs(self) -> int:  # type: ignore[override]
+    def outs(self) -> int:
         return self.stage.written
 
     def variants(self) -> list[str]:
